@@ -12,7 +12,7 @@ use kube::{Api, Client};
 use sennight_api::restore_report::AuditHead;
 use sennight_api::{BackupSchedule, RestoreRequest};
 use sennight_core::schedule::{Schedule, Window};
-use sennight_operator::restore::audit_record;
+use sennight_operator::request::audit_state::audit_state;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testkit::cluster::{self, BILLING, HELPDESK, OPERATOR};
@@ -316,10 +316,10 @@ impl Place {
 /// A request whose record is kept: status names its last entry and the state that it tells of, so nobody writes another one.
 fn recorded(text: &str) -> String {
     let mut request: RestoreRequest = serde_json::from_str(text).unwrap();
-    let state = audit_record::state(&request).digest();
+    let state = audit_state(&request).digest();
     let head = AuditHead { storage: "main".to_owned(), seq: 1, sha256: "0".repeat(64), state };
     request.status.as_mut().unwrap().audit = Some(head.clone());
-    assert_eq!(audit_record::state(&request).digest(), head.state, "the head is no part of what it tells of");
+    assert_eq!(audit_state(&request).digest(), head.state, "the head is no part of what it tells of");
     let mut object: Value = serde_json::from_str(text).unwrap();
     object["status"]["audit"] = serde_json::to_value(head).unwrap();
     object.to_string()

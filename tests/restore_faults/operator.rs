@@ -6,7 +6,7 @@ use sennight_core::names::RestoreStep;
 use sennight_core::restore::{
     ClaimState, Deadlines, Eligibility, RestoreAction, RestoreInputs, StepState, Terminal, decide,
 };
-use sennight_operator::restore::job_results::reported;
+use sennight_operator::request::job_results::reported;
 use sennight_protocol::report::TaskReport;
 
 /// A request that was claimed a moment ago, and of which nothing else is known yet.
@@ -35,6 +35,7 @@ pub fn claimed() -> RestoreInputs {
         claim: Some(ClaimState { at: now, job_seen: true, job_exists: false, impossible: None }),
         unknown_claim: None,
         record_error: None,
+        keys_recorded: true,
         job_limit: TimeDelta::minutes(10),
         faults: 0,
         preflight: StepState::None,
@@ -53,7 +54,6 @@ pub fn claimed() -> RestoreInputs {
             payment: TimeDelta::hours(120),
             retry: TimeDelta::minutes(1),
         },
-        reminded: None,
         owed: None,
     }
 }

@@ -146,7 +146,9 @@ pub enum ScheduleCondition {
 }
 
 /// Conditions of a RestoreRequest. `Paid` is the billing system's; the others are the operator's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::AsRefStr, strum::EnumIter)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::AsRefStr, strum::EnumIter, strum::EnumString,
+)]
 pub enum RequestCondition {
     /// The restore is possible: owner, date, backup, plan, server.
     Eligible,

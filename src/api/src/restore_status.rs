@@ -135,6 +135,26 @@ pub struct RestoreRequestStatus {
     pub compacted: bool,
 }
 
+impl RestoreRequestStatus {
+    /// The database that a swap replaced: as `previousDatabase` says, or as the result does until that is written.
+    pub fn replaced_database(&self) -> Option<PreviousDatabase> {
+        if let Some(written) = &self.previous_database {
+            return Some((**written).clone());
+        }
+        let result = self.result.as_ref()?;
+        let undone = self.undo.as_ref().map(|undo| undo.live_oid);
+        Some(PreviousDatabase {
+            name: result.previous_database.clone()?,
+            oid: undone.or_else(|| self.prepared.as_ref().map(|prepared| prepared.live_oid))?,
+            undo_until: result.undo_until?,
+            held_by: None,
+            safety_backup: None,
+            dropping_since: None,
+            dropped_at: None,
+        })
+    }
+}
+
 /// The helpdesk's decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -357,5 +377,32 @@ impl RestorePhase {
             | Self::Exporting => false,
             Self::Complete | Self::Denied | Self::Expired | Self::Failed | Self::NeedsAttention => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_replaced_database_is_known_by_the_result_until_status_names_it() {
+        let found = |extra: Value| {
+            let mut status = json!({
+                "prepared": {"at": "2026-11-22T03:00:00Z", "job": "p", "database": "d__new", "liveOid": 3, "newOid": 4,
+                    "rows": 1, "tables": 1},
+                "result": {"previousDatabase": "d__old", "undoUntil": "2026-11-25T03:00:00Z"}
+            });
+            status.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            let status: RestoreRequestStatus = serde_json::from_value(status).unwrap();
+            status.replaced_database().map(|previous| (previous.name, previous.oid))
+        };
+        assert_eq!(found(json!({})), Some(("d__old".to_owned(), 3)));
+        let undo = json!({"requestUid": "u", "database": "d", "previousOid": 8, "liveOid": 9, "heldUntil": "2026-11-22T03:00:00Z"});
+        assert_eq!(found(json!({"undo": undo})), Some(("d__old".to_owned(), 9)));
+        let written = json!({"name": "w", "oid": 5, "undoUntil": "2026-11-25T03:00:00Z"});
+        assert_eq!(found(json!({"previousDatabase": written})), Some(("w".to_owned(), 5)));
+        assert_eq!(found(json!({"result": {"key": "exports/a.zip"}})), None);
+        assert_eq!(found(json!({"prepared": null})), None);
     }
 }

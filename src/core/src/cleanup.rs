@@ -2,7 +2,7 @@
 //! once its safety backup is verified and the undo window is over. What a failed restore prepared is dropped at once.
 
 use super::names::RestoreStep;
-use super::restore::StepState;
+use super::restore::{LONGEST_DELETION, StepState};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Pause after a first failed attempt; each further one doubles it.
@@ -36,13 +36,23 @@ pub enum UndoRequests {
     Unknown(String),
 }
 
-/// Everything that is known of a request that has ended.
+/// Everything that is known of a request and of what it left on its server.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
 pub struct CleanupInputs {
+    /// It has ended.
+    pub ended: bool,
+    /// It has a claim.
+    pub claimed: bool,
+    /// Since when it is being deleted.
+    pub deleting: Option<DateTime<Utc>>,
+    /// `restore` has written that it begins nothing any more, because the request is deleted before its claim.
+    pub stopped: bool,
+    /// By status nothing of it is left on the server.
+    pub nothing_left: bool,
     /// Until when its swap can be undone; `None` where it swapped nothing.
     pub undo_until: Option<DateTime<Utc>>,
-    /// Whether an Undo is asked for or took effect.
+    /// Whether an Undo is asked for or took effect. Before a drop it is read afresh ([`CleanupPlan::drops`]).
     pub undoing: UndoRequests,
     /// Name of the Undo that the previous database is held for, from status.
     pub held_by: Option<String>,
@@ -115,10 +125,42 @@ impl CleanupPlan {
     fn at(self, wake: DateTime<Utc>) -> Self {
         Self { wake: Some(wake), ..self }
     }
+
+    /// Whether its action drops a database, or begins to.
+    pub fn drops(&self) -> bool {
+        matches!(self.action, CleanupAction::BeginDropping | CleanupAction::Start(RestoreStep::DropDatabase, _))
+    }
 }
 
-/// The next action for a request that has ended.
+/// What becomes of the finalizer that keeps the request while a database of it is on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finalizer {
+    /// It stays.
+    Stays,
+    /// It goes: nothing is left.
+    Goes,
+    /// It goes although something is left: an Event tells people what to drop by hand.
+    GoesAndTells,
+}
+
+/// Whether the request may vanish.
+pub fn finalizer(facts: &CleanupInputs, now: DateTime<Utc>) -> Finalizer {
+    let over = facts.ended || (facts.deleting.is_some() && !facts.claimed);
+    match facts.deleting {
+        _ if !over => Finalizer::Stays,
+        _ if facts.nothing_left => Finalizer::Goes,
+        Some(_) if !facts.reachable => Finalizer::GoesAndTells,
+        Some(since) if !facts.ended && now >= since + LONGEST_DELETION => Finalizer::GoesAndTells,
+        Some(_) | None => Finalizer::Stays,
+    }
+}
+
+/// The next action. Nothing begins before `restore` has written the end, or that it has stopped.
 pub fn decide(facts: &CleanupInputs, now: DateTime<Utc>) -> CleanupPlan {
+    // guard(i3_nothing_is_cleaned_up_before_restore_has_written_the_end, never): no cleanup begins before the end
+    if !facts.ended && !facts.stopped {
+        return CleanupPlan::new(CleanupAction::Nothing, UndoAvailability::Never, "NotEnded", "");
+    }
     match facts.undo_until {
         Some(until) => after_swap(facts, until, now),
         None if facts.dropped || !facts.leftover => {
@@ -142,7 +184,17 @@ fn after_swap(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -
     if facts.dropped {
         return CleanupPlan::new(CleanupAction::Nothing, Gone, "Dropped", "");
     }
+    if let UndoRequests::Unknown(by) = &facts.undoing {
+        let note = format!("RestoreRequest {by} needs attention: nothing is dropped until a person has looked");
+        return CleanupPlan::new(CleanupAction::Nothing, Unknown, "UndoOutcomeUnknown", note);
+    }
     if facts.dropping {
+        // It is refused, because status says that the database is being dropped. Until it has ended, nobody drops.
+        // guard(i3_a_drop_begins_only_dumped_out_of_the_window_and_wanted_by_nobody, never): an open Undo holds up a drop that has begun
+        if let UndoRequests::Open(by) = &facts.undoing {
+            let note = format!("RestoreRequest {by} asks for it: it is dropped once that has ended");
+            return CleanupPlan::new(CleanupAction::Nothing, Gone, "Dropping", note).at(now + RECHECK);
+        }
         // The drop was delayed until the safety backup expired: another one is made first.
         let dump_gone = !facts.safety_backup_ready && !matches!(facts.drop_step, StepState::Running { .. });
         return if dump_gone {
@@ -152,10 +204,6 @@ fn after_swap(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -
         };
     }
     match &facts.undoing {
-        UndoRequests::Unknown(by) => {
-            let note = format!("RestoreRequest {by} needs attention: nothing is dropped until a person has looked");
-            return CleanupPlan::new(CleanupAction::Nothing, Unknown, "UndoOutcomeUnknown", note);
-        }
         UndoRequests::Open(by) => {
             let held = facts.held_by.as_ref() == Some(by);
             let action = if held { CleanupAction::Nothing } else { CleanupAction::Hold(by.clone()) };
@@ -164,7 +212,7 @@ fn after_swap(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -
             let plan = CleanupPlan::new(action, Available, "HeldForUndo", format!("held for RestoreRequest {by}"));
             return plan.at(now + RECHECK);
         }
-        UndoRequests::None | UndoRequests::Done(_) => {}
+        UndoRequests::None | UndoRequests::Done(_) | UndoRequests::Unknown(_) => {}
     }
     if facts.held_by.is_some() {
         return CleanupPlan::new(CleanupAction::Release, Available, "Kept", "");

@@ -7,11 +7,10 @@ pub use inputs::{
     Terminal, WaitingOn, WorkerClaim,
 };
 pub use unknown_claim::job_name_taken;
-pub use waits::{is_fault, start_by};
+pub use waits::{LONGEST_DELETION, is_fault, start_by};
 
 mod claimed;
 mod inputs;
-pub mod reminders;
 mod unknown_claim;
 mod waits;
 
@@ -59,7 +58,13 @@ pub fn decide(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     if let Some(why) = &facts.record_error {
         return record_broken(facts, why, now);
     }
-    check_within_limit(facts, now).or_else(|| await_people(facts, now)).unwrap_or_else(|| run_steps(facts, now))
+    let plan =
+        check_within_limit(facts, now).or_else(|| await_people(facts, now)).unwrap_or_else(|| run_steps(facts, now));
+    // guard(i1_nothing_is_claimed_before_status_names_the_record_of_both_keys, never): nothing is claimed before status names the record of both keys
+    if matches!(plan.action, RestoreAction::Claim(_)) && !facts.keys_recorded {
+        return RestorePlan { action: RestoreAction::AwaitRecord, wake: Some(now + RECHECK), ..plan };
+    }
+    plan
 }
 
 /// Nothing runs any more. If it was paid and brought nothing, billing owes a refund by a deadline.
@@ -69,21 +74,27 @@ fn ended(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     let Some(owed) = facts.owed else {
         return plan("Ended", "the request has ended".to_owned()).waiting_for(WaitingOn::Nobody);
     };
-    let deadline = owed.since + REFUND_DEADLINE;
-    let until = deadline.format("%Y-%m-%d %H:%M UTC");
-    if now >= deadline {
-        let message = format!("paid, and nothing was delivered; the refund is late: it was due until {until}");
+    let (deadline, overdue, message) = refund_wait(owed, now);
+    if overdue {
         return RestorePlan {
             deadline: Some(deadline),
             ..plan("RefundOverdue", message).waiting_for(WaitingOn::Billing)
         };
     }
-    let message = format!("paid, and nothing was delivered: billing records the refund until {until}");
-    plan("PaidAndNotDelivered", message).waiting_for(WaitingOn::Billing).with_deadline(deadline).reminding(
-        owed.since,
-        facts.reminded,
-        now,
-    )
+    plan("PaidAndNotDelivered", message).waiting_for(WaitingOn::Billing).with_deadline(deadline)
+}
+
+/// Until when billing records a refund, whether that is over, and what people read of it.
+pub fn refund_wait(owed: RefundOwed, now: DateTime<Utc>) -> (DateTime<Utc>, bool, String) {
+    let deadline = owed.since + REFUND_DEADLINE;
+    let until = deadline.format("%Y-%m-%d %H:%M UTC");
+    let overdue = now >= deadline;
+    let message = if overdue {
+        format!("paid, and nothing was delivered; the refund is late: it was due until {until}")
+    } else {
+        format!("paid, and nothing was delivered: billing records the refund until {until}")
+    };
+    (deadline, overdue, message)
 }
 
 /// The audit record in the bucket is not what was written. It proves who approved and who paid, so nothing begins on top of
@@ -218,13 +229,10 @@ fn await_people(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan
         return expired(late, format!("{closed}, until {}", deadline.format("%Y-%m-%d %H:%M UTC")));
     }
     let paid_early = matches!((&closed, &facts.gate.payment), (RunRefusal::AwaitingApproval, Payment::Paid { .. }));
-    let since = if on == WaitingOn::Billing { facts.approved_since.unwrap_or(now) } else { facts.created };
     let message = if paid_early { format!("{closed}; the payment is kept") } else { closed.to_string() };
     let plan = RestorePlan::new(RestoreAction::Nothing, phase, closed.reason(), message)
         .waiting_for(on)
         .with_deadline(deadline);
-    let people = matches!(on, WaitingOn::Helpdesk | WaitingOn::Billing);
-    let plan = if people { plan.reminding(since, facts.reminded, now) } else { plan };
     // Policies come back, and others' payments change, without an event that would wake us.
     let quiet = matches!(closed, RunRefusal::PoliciesMissing(_) | RunRefusal::PaymentReferenceUsed { .. });
     let soon = plan.wake.into_iter().chain([now + RECHECK, deadline]).min().unwrap_or(deadline);

@@ -1,6 +1,7 @@
 //! Keeps the index of the operator's Jobs, and says which schedules and requests a Job's end reconciles.
 
 use crate::cache::jobs::{Changes, Jobs, RESERVATION_AGE, Run, runs};
+use crate::request::ownership::{Controller, controller_of_step_named};
 use crate::runtime::delay_queue::DelayQueue;
 use crate::runtime::key::Key;
 use crate::worker_job::labels;
@@ -21,8 +22,10 @@ pub struct JobsWatch {
     pub jobs: Jobs,
     /// Reconciles the schedules that a Job dumps.
     pub schedules_timer: DelayQueue<Key>,
-    /// Reconciles the request that a Job works for.
-    pub requests_timer: DelayQueue<Key>,
+    /// Has `restore` look at the request whose step a Job is.
+    pub restore_timer: DelayQueue<Key>,
+    /// Has `restore_cleanup` look at the request for which a Job dumps or drops a database.
+    pub cleanup_timer: DelayQueue<Key>,
 }
 
 impl JobsWatch {
@@ -54,7 +57,12 @@ impl JobsWatch {
             self.requeue_schedules(&namespace, &runs(job));
         }
         if let Some(request) = job.annotations().get(labels::REQUEST_NAME) {
-            self.requests_timer.requeue_now(Key::new(&namespace, request));
+            let step = job.labels().get(labels::STEP).map(String::as_str).unwrap_or_default();
+            let timer = match controller_of_step_named(step) {
+                Controller::Cleanup => &self.cleanup_timer,
+                Controller::Restore | Controller::Record => &self.restore_timer,
+            };
+            timer.requeue_now(Key::new(&namespace, request));
         }
     }
 

@@ -1,5 +1,5 @@
 //! The operator process: takes the Lease, starts one controller for each kind, and stops them in order.
-//! What a controller does is in the module of its kind: `backup`, `restore`, `storage`, `server`, `profile`.
+//! What a controller does is in the module of its kind: `backup`, `restore`, `restore_cleanup`, `restore_record`, `storage`, `server`, `profile`.
 
 pub mod authority;
 pub mod backup;
@@ -11,7 +11,10 @@ pub mod informers;
 pub mod jobs_watch;
 mod parts;
 pub mod profile;
+pub mod request;
 pub mod restore;
+pub mod restore_cleanup;
+pub mod restore_record;
 pub mod runtime;
 pub mod server;
 pub mod settings;
@@ -166,7 +169,8 @@ async fn run_while_leading(
 /// Runs every controller until `stop`, then waits for those under way, at most [`DRAIN_LIMIT`].
 async fn run_controllers(process: Process, stop: CancellationToken) -> Result<(), OperatorError> {
     let Process { settings, clock, clients, metrics, readiness } = process;
-    let (informers, caches, timers) = Informers::start(&clients.watch, &settings.watch, clock);
+    let (informers, caches, timers) =
+        Informers::start(&clients.watch, &settings.watch, settings.timing.request_retention, clock);
     informers.expect_filled(&readiness);
     let (jobs, job_changes) = Jobs::start(&clients.watch, &settings.watch);
     let parts = Parts::new(clients.write, settings, metrics, caches, timers, jobs, clock);
@@ -178,7 +182,9 @@ async fn run_controllers(process: Process, stop: CancellationToken) -> Result<()
     tasks.spawn(parts.gauges().run(stop.clone()));
     tasks.spawn(server::run(informers.servers, parts.server(), parts.shared_loop(), stop.clone()));
     tasks.spawn(backup::run(informers.schedules, parts.backup(), parts.shared_loop(), stop.clone()));
-    tasks.spawn(restore::run(informers.requests, parts.restore(), parts.shared_loop(), stop.clone()));
+    tasks.spawn(restore::run(informers.restores, parts.restore(), parts.shared_loop(), stop.clone()));
+    tasks.spawn(restore_cleanup::run(informers.cleanups, parts.restore_cleanup(), parts.shared_loop(), stop.clone()));
+    tasks.spawn(restore_record::run(informers.records, parts.restore_record(), parts.shared_loop(), stop.clone()));
     tasks.spawn(profile::run(informers.profiles, parts.profile(), parts.shared_loop(), stop.clone()));
     tokio::select! {
         () = stop.cancelled() => {}

@@ -12,7 +12,10 @@ use crate::gauges::Gauges;
 use crate::informers::{Caches, Timers};
 use crate::jobs_watch::JobsWatch;
 use crate::profile::ProfileController;
+use crate::request::job_creation::JobCreator;
 use crate::restore::RestoreController;
+use crate::restore_cleanup::CleanupController;
+use crate::restore_record::RecordController;
 use crate::runtime::clock::Clock;
 use crate::runtime::informer::ReconcileLoop;
 use crate::runtime::instrumented::ReconcileMetrics;
@@ -85,7 +88,8 @@ impl Parts {
         JobsWatch {
             jobs: self.jobs.clone(),
             schedules_timer: self.timers.schedules.clone(),
-            requests_timer: self.timers.requests.clone(),
+            restore_timer: self.timers.restores.clone(),
+            cleanup_timer: self.timers.cleanups.clone(),
         }
     }
 
@@ -121,7 +125,7 @@ impl Parts {
             storages: self.caches.storages.clone(),
             requests: self.caches.requests.clone(),
             storages_timer: self.timers.storages.clone(),
-            requests_timer: self.timers.requests.clone(),
+            requests_timer: self.timers.restores.clone(),
         }
     }
 
@@ -206,15 +210,25 @@ impl Parts {
         }
     }
 
-    /// The controller of RestoreRequest.
+    /// What Jobs of restores are created with.
+    fn creator(&self) -> JobCreator {
+        JobCreator {
+            client: self.client.clone(),
+            clock: self.clock,
+            pod: self.settings.worker.pod_defaults(),
+            jobs: self.jobs.clone(),
+            dispatch: self.dispatch.clone(),
+        }
+    }
+
+    /// The controller that restores.
     pub fn restore(&self) -> RestoreController {
         RestoreController {
             client: self.client.clone(),
             clock: self.clock,
             timing: self.settings.timing,
             four_eyes: self.settings.four_eyes,
-            max_dumps: self.settings.max_dumps,
-            pod: self.settings.worker.pod_defaults(),
+            creator: self.creator(),
             reconcile_metrics: self.reconcile_metrics.clone(),
             metrics: self.metrics.clone(),
             storages: self.caches.storages.clone(),
@@ -226,7 +240,47 @@ impl Parts {
             dispatch: self.dispatch.clone(),
             stores: self.stores.clone(),
             authority: self.authority.clone(),
-            requests_timer: self.timers.requests.clone(),
+            ledger: self.caches.ledger.clone(),
+            turns: self.caches.turns.clone(),
+            restore_timer: self.timers.restores.clone(),
+            cleanup_timer: self.timers.cleanups.clone(),
+            record_timer: self.timers.records.clone(),
+        }
+    }
+
+    /// The controller of the databases that a restore leaves.
+    pub fn restore_cleanup(&self) -> CleanupController {
+        CleanupController {
+            client: self.client.clone(),
+            clock: self.clock,
+            timing: self.settings.timing,
+            max_dumps: self.settings.max_dumps,
+            reconcile_metrics: self.reconcile_metrics.clone(),
+            storages: self.caches.storages.clone(),
+            servers: self.caches.servers.clone(),
+            open: self.caches.open.clone(),
+            jobs: self.jobs.clone(),
+            creator: self.creator(),
+            stores: self.stores.clone(),
+            turns: self.caches.turns.clone(),
+            cleanup_timer: self.timers.cleanups.clone(),
+        }
+    }
+
+    /// The controller of a restore's record.
+    pub fn restore_record(&self) -> RecordController {
+        RecordController {
+            client: self.client.clone(),
+            clock: self.clock,
+            retention: self.settings.timing.request_retention,
+            reconcile_metrics: self.reconcile_metrics.clone(),
+            metrics: self.metrics.clone(),
+            storages: self.caches.storages.clone(),
+            stores: self.stores.clone(),
+            ledger: self.caches.ledger.clone(),
+            turns: self.caches.turns.clone(),
+            restore_timer: self.timers.restores.clone(),
+            record_timer: self.timers.records.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::error::ReconcileError;
 use crate::runtime::clock::Clock;
 use crate::runtime::informer::{Informer, ReconcileLoop};
 use crate::runtime::instrumented::{FailingSince, cut};
-use crate::runtime::writes::apply_status;
+use crate::runtime::writes::{FieldManager, apply_status};
 use chrono::{DateTime, Utc};
 use kube::api::Api;
 use kube::runtime::controller::Action;
@@ -66,7 +66,7 @@ pub async fn run(
 async fn reconcile(object: Arc<ExportProfile>, controller: Arc<ProfileController>) -> Result<Action, ReconcileError> {
     let status = status(&object, controller.clock.now());
     let api = Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default());
-    apply_status(&api, &*object, object.status.as_ref(), &status).await?;
+    apply_status(&api, FieldManager::Sennight, &*object, object.status.as_ref(), &status).await?;
     Ok(Action::await_change())
 }
 

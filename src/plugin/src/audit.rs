@@ -57,16 +57,13 @@ async fn subject(cluster: &Cluster, audit: &AuditArgs) -> Result<Subject, Plugin
                 other => other,
             })?;
             let head = request.status.as_ref().and_then(|status| status.audit.clone());
-            let Some(head) = head else {
-                return Err(PluginError::NotNow(format!(
-                    "nothing of {name} is recorded yet: the operator writes the record"
-                )));
-            };
+            // Status names no entry before both keys are turned: then the record is looked for where it would be.
+            let storage = audit.storage.as_ref().or(head.as_ref().map(|head| &head.storage));
             Ok(Subject {
                 what: format!("{}/{name}", cluster.namespace()),
                 uid: request.metadata.uid.unwrap_or_default(),
-                storage: cluster.named_storage(Some(audit.storage.as_ref().unwrap_or(&head.storage))).await?,
-                head: Some(ChainHead { seq: head.seq, sha256: head.sha256 }),
+                storage: cluster.named_storage(storage).await?,
+                head: head.map(|head| ChainHead { seq: head.seq, sha256: head.sha256 }),
             })
         }
         (None, uid) => {
@@ -164,7 +161,7 @@ fn conclusion(subject: &Subject, chain: &Chain) -> String {
         }
         (Some(head), more) => format!(
             "The record of {what} is whole: {number} entries. Its status names entry {} as the last; {more} came after it and \
-             are linked to it: the operator was writing just now, or was ended before it wrote that down.",
+             are linked to it: status names the last one before the claim and after the end.",
             head.seq
         ),
         (None, _) => format!(

@@ -1,10 +1,11 @@
 //! The operator is killed before and after it puts an entry of the record, again and again: the record neither forks nor
 //! loses an entry nor tells one twice, and the request goes its way.
 
-use super::record::{complete, events};
+use super::record::{events, named};
 use sennight_api::ConditionStatus;
 use sennight_api::ConditionStatus::False;
 use sennight_core::audit::AuditEvent;
+use sennight_operator::request::audit_state::audit_state;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -87,11 +88,11 @@ async fn an_operator_killed_before_and_after_entries_leaves_one_chain_that_tells
     mortal
         .until("its record is complete", async || {
             let request = world.get("r").await;
-            let digest = sennight_operator::restore::audit_record::state(&request).digest();
+            let digest = audit_state(&request).digest();
             request.status.unwrap_or_default().audit.is_some_and(|head| head.state == digest)
         })
         .await;
-    let chain = complete(&world, "r").await;
+    let chain = named(&world, "r").await;
     let told = events(&chain);
     for once in [
         AuditEvent::Created,

@@ -20,7 +20,7 @@ async fn restore(world: &World, tenant: &Tenant, name: &str) -> String {
     for step in ["preflight", "prepare", "cutover"] {
         assert_eq!(world.run(&world.step(step).await).await, 0);
     }
-    world.says(name, "Complete", True, "Restored").await;
+    world.says(name, "UndoAvailable", True, "Kept").await;
     world.get(name).await.status.unwrap().previous_database.unwrap().name
 }
 
@@ -99,6 +99,35 @@ async fn i3_what_was_replaced_goes_after_its_safety_dump_and_its_window_and_stat
     assert!(world.get("r").await.status.unwrap().previous_database.unwrap().dropped_at.is_some());
     assert!(world.bucket().keys().await.contains(&format!("{}manifest.json", safety.prefix)));
     assert_eq!(tenant.database.count("SELECT count(*) FROM contacts").await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_is_deleted_after_its_end_goes_when_what_it_replaced_is_dropped() {
+    let world = World::on_servers("left").await;
+    let tenant = world.tenant("acme").await;
+    let _operator = short(&world, "15s");
+    let kept = restore(&world, &tenant, "r").await;
+    world.api::<RestoreRequest>().delete("r", &DeleteParams::default()).await.unwrap();
+    assert_eq!(world.run(&world.step("safety-backup").await).await, 0);
+    let drop = world.step("drop-database").await;
+    let waits = world.get("r").await.metadata;
+    assert_eq!(waits.finalizers.unwrap(), ["sennight.dev/databases"], "what is released and recorded has let go");
+    assert_eq!(world.run(&drop).await, 0);
+    until("it goes", async || world.api::<RestoreRequest>().get_opt("r").await.unwrap().is_none()).await;
+    assert!(!is_there(&kept).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_restore_whose_schedule_is_gone_goes_and_an_event_names_what_it_left() {
+    let world = World::on_servers("orphan").await;
+    let tenant = world.tenant("acme").await;
+    let _operator = world.operator(&[]);
+    let kept = restore(&world, &tenant, "r").await;
+    world.api::<sennight_api::BackupSchedule>().delete(&tenant.name, &DeleteParams::default()).await.unwrap();
+    world.api::<RestoreRequest>().delete("r", &DeleteParams::default()).await.unwrap();
+    world.tells("r", "PreviousDatabaseLeft").await;
+    until("it goes", async || world.api::<RestoreRequest>().get_opt("r").await.unwrap().is_none()).await;
+    assert!(is_there(&kept).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

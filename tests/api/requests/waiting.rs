@@ -32,11 +32,6 @@ async fn told(world: &World, name: &str, reason: &str) -> i32 {
     meant.map(|event| event.series.as_ref().map_or(1, |series| series.count)).sum()
 }
 
-async fn reminders(world: &World, name: &str) -> usize {
-    let history = world.get(name).await.status.unwrap_or_default().history;
-    history.iter().filter(|entry| entry.event == "Reminder").count()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn i10_people_are_reminded_half_way_once_also_when_the_operator_is_restarted() {
     let world = World::on_servers("reminder").await;
@@ -55,7 +50,8 @@ async fn i10_people_are_reminded_half_way_once_also_when_the_operator_is_restart
     assert!(metrics.contains("sennight_reminders_total{waiting_on=\"Helpdesk\"} 1"), "{metrics}");
     world.restart_with(&mut operator, &patient).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!((reminders(&world, "r").await, told(&world, "r", "DeadlineNear").await), (1, 1));
+    assert_eq!(told(&world, "r", "DeadlineNear").await, 1);
+    assert_eq!(world.get("r").await.status.unwrap().reminded_at, status.reminded_at);
 }
 
 #[tokio::test(flavor = "multi_thread")]

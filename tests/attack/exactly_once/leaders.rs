@@ -2,8 +2,7 @@
 
 use super::crash::check;
 use super::gateway::{Fault, Gateway, soon};
-use super::setup::{FLAGS, Mode, Setup};
-use sennight_api::RestoreRequest;
+use super::setup::{FLAGS, Mode, Setup, over};
 use std::time::{Duration, Instant};
 use testkit::operator::Operator;
 
@@ -98,12 +97,6 @@ async fn i2_an_operator_that_slept_longer_than_its_lease_writes_nothing_when_it_
 async fn leads(operator: &Operator) {
     let leads = soon(Duration::from_mins(1), async || operator.log().contains("\"leading\"")).await;
     assert!(leads, "{}", operator.log());
-}
-
-/// Nothing is left to do.
-fn over(object: &RestoreRequest) -> bool {
-    let finished = object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
-    finished && object.metadata.finalizers.as_ref().is_none_or(Vec::is_empty)
 }
 
 /// It ends by itself, at once.

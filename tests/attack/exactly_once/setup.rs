@@ -182,8 +182,8 @@ impl Setup {
                 && object.status.as_ref().is_some_and(|s| s.finished_at.is_some())
             {
                 let at = *finished.get_or_insert_with(Instant::now);
-                // Its hold and its finalizer go after the end.
-                if object.finalizers().is_empty() {
+                // Its hold goes after the end, and then its record's head is written.
+                if over(object) {
                     let since = since.or(self.gateway.fired()).unwrap_or(began);
                     return self.ended(object, at.saturating_duration_since(since));
                 }
@@ -344,4 +344,10 @@ async fn kubelet(
 pub async fn jobs(world: &World, step: &str) -> Vec<Job> {
     let all = world.api::<Job>().list(&ListParams::default()).await.unwrap().items;
     all.into_iter().filter(|job| job.name_any().contains(&format!("-{step}"))).collect()
+}
+
+/// It has ended, is released and recorded. A replaced database keeps a finalizer of its own for days.
+pub fn over(object: &RestoreRequest) -> bool {
+    let finished = object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
+    finished && object.finalizers().iter().all(|name| name == "sennight.dev/databases")
 }

@@ -3,7 +3,7 @@
 
 use super::crash::check;
 use super::gateway::{At, Mood, soon};
-use super::setup::{Mode, Setup, jobs};
+use super::setup::{Mode, Setup, jobs, over};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
@@ -99,12 +99,12 @@ async fn reach(setup: &mut Setup, name: &str, mode: Mode, moment: Moment) {
         let Some(object) = setup.tend(name).await else { return false };
         let short: String = object.uid().unwrap().chars().filter(char::is_ascii_hexdigit).take(20).collect();
         let ran = setup.ran.lock().unwrap().iter().any(|(job, _)| job.starts_with(&format!("r{short}{step}")));
-        let status = object.status.unwrap_or_default();
+        let status = object.status.clone().unwrap_or_default();
         match moment {
             Moment::Signed => status.payment.is_some(),
             Moment::Claimed => status.claim.is_some(),
             Moment::Done => ran,
-            Moment::Ended => status.finished_at.is_some() && object.metadata.finalizers.is_none_or(|f| f.is_empty()),
+            Moment::Ended => over(&object),
         }
     })
     .await;

@@ -4,7 +4,9 @@
 use super::*;
 use serde_json::json;
 
-const OWN: OperatorIdentity<'_> = OperatorIdentity { user: Some("operator"), manager: "sennight" };
+/// Field managers of the operator.
+const MANAGERS: &[&str] = &["sennight", "sennight-cleanup", "sennight-record"];
+const OWN: OperatorIdentity<'_> = OperatorIdentity { user: Some("operator"), managers: MANAGERS };
 
 fn signed() -> Value {
     json!({
@@ -124,7 +126,7 @@ fn i6_every_rule_refuses_by_itself() {
 #[test]
 fn i6_while_its_own_name_is_unknown_the_operator_trusts_no_signature() {
     let signed = serde_json::json!({"status": {"approval": {"decision": "Approved", "by": "anna"}}});
-    let unknown = OperatorIdentity { user: None, manager: "sennight" };
+    let unknown = OperatorIdentity { user: None, managers: MANAGERS };
     assert_eq!(check_signatures(&signed, FourEyes::None, unknown), Err(Distrust::SignaturesUnknown));
     assert_eq!(check_signatures(&signed, FourEyes::None, OWN), Ok(()));
     assert_eq!(
@@ -132,4 +134,22 @@ fn i6_while_its_own_name_is_unknown_the_operator_trusts_no_signature() {
         Ok(()),
         "nothing is signed"
     );
+}
+
+#[test]
+fn i6_no_field_manager_of_the_operator_signs() {
+    for manager in MANAGERS {
+        for (what, field) in [("status.approval", "f:approval"), ("status.payment", "f:payment")] {
+            let mut object = signed();
+            let fields = json!({"f:status": {field: {}}});
+            let entry = json!({"manager": manager, "operation": "Apply", "subresource": "status", "fieldsV1": fields});
+            object["metadata"]["managedFields"].as_array_mut().unwrap().push(entry);
+            assert_eq!(
+                check_signatures(&object, FourEyes::None, OWN),
+                Err(Distrust::SignedByOperator { what }),
+                "{manager}"
+            );
+        }
+    }
+    assert_eq!(check_signatures(&signed(), FourEyes::None, OWN), Ok(()), "others' managers sign");
 }

@@ -11,6 +11,11 @@ fn now() -> DateTime<Utc> {
 /// Swapped a day ago, dumped, the window open.
 fn replaced() -> CleanupInputs {
     CleanupInputs {
+        ended: true,
+        claimed: true,
+        deleting: None,
+        stopped: false,
+        nothing_left: false,
         undo_until: Some(now() + TimeDelta::hours(48)),
         undoing: UndoRequests::None,
         held_by: None,
@@ -140,6 +145,49 @@ fn a_schedule_that_is_gone_is_told_and_nothing_is_guessed() {
     assert!(gone.action == CleanupAction::Nothing && gone.note.contains("by hand"), "{gone:?}");
 }
 
+#[test]
+fn i3_nothing_is_cleaned_up_before_restore_has_written_the_end() {
+    let leftover = |ended, stopped| {
+        with(|f| (f.undo_until, f.leftover, f.ended, f.claimed, f.stopped) = (None, true, ended, false, stopped)).action
+    };
+    assert_eq!(leftover(false, false), CleanupAction::Nothing);
+    for written in [(true, false), (false, true)] {
+        assert_eq!(leftover(written.0, written.1), CleanupAction::Start(RestoreStep::DropDatabase, 1));
+    }
+}
+
+#[test]
+fn i2_an_undo_that_is_found_when_the_drop_is_due_holds_it_up() {
+    let found = with(|f| (over(f), f.dropping = true, f.undoing = UndoRequests::Open("u".into())).0);
+    assert_eq!((found.action, found.undo), (CleanupAction::Nothing, UndoAvailability::Gone));
+    assert!(found.wake.is_some() && found.note.contains("RestoreRequest u"), "{}", found.note);
+    assert!(with(over).drops() && with(|f| (over(f), f.dropping = true).0).drops() && !with(|_| ()).drops());
+}
+
+#[test]
+fn a_request_stays_while_a_database_of_it_is_on_the_server_unless_nobody_can_reach_that() {
+    let minutes = |ago: i64| Some(now() - TimeDelta::minutes(ago));
+    for (ended, claimed, deleting, nothing_left, reachable, wanted) in [
+        (true, true, None, false, true, Finalizer::Stays),
+        (true, true, None, true, true, Finalizer::Goes),
+        (true, true, None, false, false, Finalizer::Stays),
+        (true, true, minutes(9000), false, true, Finalizer::Stays),
+        (true, true, minutes(1), false, false, Finalizer::GoesAndTells),
+        (false, true, minutes(9000), false, true, Finalizer::Stays),
+        (false, true, minutes(9000), true, false, Finalizer::Stays),
+        (false, false, None, true, true, Finalizer::Stays),
+        (false, false, minutes(1), true, true, Finalizer::Goes),
+        (false, false, minutes(14), false, true, Finalizer::Stays),
+        (false, false, minutes(15), false, true, Finalizer::GoesAndTells),
+        (false, false, minutes(1), false, false, Finalizer::GoesAndTells),
+    ] {
+        let mut facts = replaced();
+        (facts.ended, facts.claimed, facts.deleting) = (ended, claimed, deleting);
+        (facts.nothing_left, facts.reachable) = (nothing_left, reachable);
+        assert_eq!(finalizer(&facts, now()), wanted, "{facts:?}");
+    }
+}
+
 fn step() -> impl Strategy<Value = StepState> {
     prop_oneof![
         Just(StepState::None),
@@ -172,7 +220,9 @@ proptest! {
             prop_assert!(safe && hours <= 0 && f.undoing == UndoRequests::None && !held);
         }
         if matches!(plan.action, CleanupAction::Start(RestoreStep::DropDatabase, _)) {
-            prop_assert!(safe && (dropping && !dropped && !done || dropping && open));
+            prop_assert!(safe && dropping && !dropped && f.undoing == UndoRequests::None);
         }
+        f.ended = false;
+        prop_assert_eq!(decide(&f, now()).action, CleanupAction::Nothing);
     }
 }

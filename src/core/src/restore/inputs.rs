@@ -1,6 +1,5 @@
 //! The inputs of a restore decision ([`RestoreInputs`]) and its result ([`RestorePlan`]).
 
-use super::reminders;
 use crate::gate::RunInputs;
 use crate::names::RestoreStep;
 use crate::result::{Done, ExportSummary};
@@ -176,6 +175,8 @@ pub struct RestoreInputs {
     pub unknown_claim: Option<WorkerClaim>,
     /// Why the audit record in the bucket is not what was written there: nothing new begins on top of it.
     pub record_error: Option<String>,
+    /// Status names an entry of the audit record that has the present approval and payment.
+    pub keys_recorded: bool,
     /// How long the claimed step's Job may run.
     pub job_limit: TimeDelta,
     /// Latest preflight.
@@ -204,8 +205,6 @@ pub struct RestoreInputs {
     pub not_after: Option<DateTime<Utc>>,
     /// Deadlines of people, and the pause before a retry.
     pub deadlines: Deadlines,
-    /// The reminder instant that was used last ([`reminders`]).
-    pub reminded: Option<DateTime<Utc>>,
     /// The request has ended, was paid, brought nothing, and no refund is recorded.
     pub owed: Option<RefundOwed>,
 }
@@ -223,7 +222,9 @@ pub enum RestoreAction {
     Start(RestoreStep, i32),
     /// Write the claim, then create its Job.
     Claim(RestoreStep),
-    /// Stop its Jobs, and drop the database that they prepared.
+    /// Wait until status names the record of both keys; write nothing.
+    AwaitRecord,
+    /// Stop its Jobs: `restore_cleanup` drops the database that they prepared.
     Drop,
     /// Write the end.
     Finish(Terminal),
@@ -294,8 +295,6 @@ pub struct RestorePlan {
     pub message: String,
     /// When to decide again, besides changes of the objects.
     pub wake: Option<DateTime<Utc>>,
-    /// The reminder instant that is due now.
-    pub remind: Option<DateTime<Utc>>,
 }
 
 impl RestorePlan {
@@ -313,7 +312,6 @@ impl RestorePlan {
             reason: reason.into(),
             message: message.into(),
             wake: None,
-            remind: None,
         }
     }
 
@@ -328,14 +326,6 @@ impl RestorePlan {
 
     pub(super) fn wake_at(self, at: DateTime<Utc>) -> Self {
         Self { wake: Some(at), ..self }
-    }
-
-    /// Reminds whoever it waits for until the deadline; `last` is the reminder that was sent last.
-    pub(super) fn reminding(self, since: DateTime<Utc>, last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
-        let Some(deadline) = self.deadline else { return self };
-        let next = reminders::next(since, deadline, now);
-        let wake = self.wake.into_iter().chain(next).min();
-        Self { remind: reminders::due(since, deadline, last, now), wake, ..self }
     }
 
     pub(super) fn finish(terminal: Terminal) -> Self {

@@ -44,6 +44,7 @@ pub(super) fn ready() -> RestoreInputs {
         claim: None,
         unknown_claim: None,
         record_error: None,
+        keys_recorded: true,
         job_limit: TimeDelta::hours(1),
         preflight: StepState::Succeeded(Done::Preflighted(Preflight::default())),
         prepare: StepState::None,
@@ -62,7 +63,6 @@ pub(super) fn ready() -> RestoreInputs {
             payment: TimeDelta::hours(120),
             retry: TimeDelta::minutes(1),
         },
-        reminded: None,
         owed: None,
     }
 }
@@ -229,28 +229,6 @@ fn a_running_dump_and_a_full_lane_are_waited_for() {
 }
 
 #[test]
-fn i10_people_are_reminded_before_their_time_is_over_and_once() {
-    let waiting = |hours: i64, reminded: Option<DateTime<Utc>>| {
-        with(|f| {
-            (f.created, f.gate.approval) = (now() - TimeDelta::hours(hours), Approval::Undecided);
-            f.reminded = reminded;
-        })
-    };
-    let early = waiting(1, None);
-    assert_eq!((early.remind, early.wake), (None, Some(now() + TimeDelta::hours(35))));
-    let half = waiting(36, None);
-    assert_eq!((half.remind, half.waiting_on), (Some(now()), WaitingOn::Helpdesk));
-    assert_eq!(waiting(37, Some(now() - TimeDelta::hours(1))).remind, None);
-    assert_eq!(waiting(69, Some(now() - TimeDelta::hours(33))).remind, Some(now() - TimeDelta::hours(1)));
-    let billing = with(|f| {
-        (f.approved_since, f.gate.payment) = (Some(now() - TimeDelta::hours(60)), Payment::Open);
-        f.reminded = Some(now() - TimeDelta::hours(70));
-    });
-    assert_eq!((billing.remind, billing.waiting_on), (Some(now()), WaitingOn::Billing));
-    assert_eq!(with(|f| f.gate.policies = Err("gone".into())).remind, None, "policies have an alert of their own");
-}
-
-#[test]
 fn i5_nobody_is_waited_for_longer_than_the_backup_is_held() {
     let end = now() + TimeDelta::hours(5);
     for change in [
@@ -283,21 +261,25 @@ fn a_used_payment_reference_runs_nothing_and_waits_for_billing() {
 }
 
 #[test]
-fn i10_a_refund_is_waited_for_with_a_deadline_and_reminders() {
-    let owed = |days: i64, reminded| {
-        with(|f| {
-            (f.ended, f.owed) = (true, Some(RefundOwed { since: now() - TimeDelta::days(days) }));
-            f.reminded = reminded;
-        })
-    };
-    let fresh = owed(0, None);
-    assert_eq!((fresh.action, fresh.waiting_on, fresh.remind), (RestoreAction::Release, WaitingOn::Billing, None));
-    assert_eq!((fresh.deadline, fresh.wake), (Some(now() + TimeDelta::days(14)), Some(now() + TimeDelta::days(7))));
-    assert_eq!(owed(7, None).remind, Some(now()));
-    assert_eq!(owed(7, Some(now())).remind, None);
-    let late = owed(15, None);
+fn i10_a_refund_is_waited_for_with_a_deadline() {
+    let owed =
+        |days: i64| with(|f| (f.ended, f.owed) = (true, Some(RefundOwed { since: now() - TimeDelta::days(days) })));
+    let fresh = owed(0);
+    assert_eq!((fresh.action, fresh.waiting_on), (RestoreAction::Release, WaitingOn::Billing));
+    assert_eq!((fresh.deadline, fresh.wake), (Some(now() + TimeDelta::days(14)), Some(now() + TimeDelta::days(14))));
+    let late = owed(15);
     assert_eq!((late.reason.as_str(), late.waiting_on, late.wake), ("RefundOverdue", WaitingOn::Billing, None));
     assert_eq!(with(|f| f.ended = true).waiting_on, WaitingOn::Nobody);
+}
+
+#[test]
+fn i1_nothing_is_claimed_before_status_names_the_record_of_both_keys() {
+    for change in
+        [|f: &mut RestoreInputs| f.gate.mode = Mode::CrmExport, |f: &mut RestoreInputs| f.prepare = prepared()]
+    {
+        let plan = with(|f| (change(f), f.keys_recorded = false).1);
+        assert_eq!((plan.action, plan.wake), (RestoreAction::AwaitRecord, Some(now() + RECHECK)));
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(30);
 
 /// How long deleting a request waits until its prepared database is dropped: it must not block deleting a namespace.
-const LONGEST_DELETION: TimeDelta = TimeDelta::minutes(15);
+pub const LONGEST_DELETION: TimeDelta = TimeDelta::minutes(15);
 
 /// Failures of the moment, which say nothing about the backup: an unreachable server or store, a drained node, a held lock.
 /// Any other failure would meet the next attempt at the same backup, too.

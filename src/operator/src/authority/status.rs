@@ -1,6 +1,6 @@
 //! What is known of the gate of approval and payment: the result of the last check, and whether signatures can be genuine.
 
-use crate::runtime::writes::FIELD_MANAGER;
+use crate::runtime::writes::FIELD_MANAGERS;
 use parking_lot::Mutex;
 use sennight_api::RestoreRequest;
 use sennight_api::admission::Weakness;
@@ -87,7 +87,7 @@ impl Authority {
     /// cannot.
     pub fn check_signatures(&self, request: &RestoreRequest, setting: rules::FourEyes) -> Result<(), Distrust> {
         let object = serde_json::to_value(request).map_err(|_| Distrust::SignaturesUnknown)?;
-        let own = OperatorIdentity { user: self.user.get().map(String::as_str), manager: FIELD_MANAGER };
+        let own = OperatorIdentity { user: self.user.get().map(String::as_str), managers: FIELD_MANAGERS };
         rules::check_signatures(&object, setting, own)
     }
 }

@@ -17,7 +17,7 @@ use crate::error::ReconcileError;
 use crate::runtime::informer::ReconcileLoop;
 use crate::runtime::instrumented::{FailingSince, pause};
 use crate::runtime::key::Key;
-use crate::runtime::writes::apply_status;
+use crate::runtime::writes::{FieldManager, apply_status};
 use chrono::{DateTime, TimeDelta, Utc};
 use conditions::Reported;
 pub use controller::BackupController;
@@ -344,7 +344,7 @@ async fn report(
     if object.status.as_ref().is_some_and(|old| !job_results::is_worth_a_write(old, status, controller.clock.now())) {
         return Ok(());
     }
-    apply_status(&api, object, object.status.as_ref(), status).await?;
+    apply_status(&api, FieldManager::Sennight, object, object.status.as_ref(), status).await?;
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let failed = status.last_failure.as_ref().map(|f| f.reason.as_str());
     for c in changed(old, &status.conditions) {

@@ -1,22 +1,27 @@
-//! Does what was decided: finalizer, pin, hold, Jobs, claim. Whatever needs approval and payment reads the request from the
+//! Does what was decided: finalizers, pin, hold, Jobs, claim. Whatever needs approval and payment reads the request from the
 //! API server first (I1).
 
 use super::controller::RestoreController;
 use super::gather::{ObservedRequest, backup_ref};
-use super::job_creation::{JobCreation, create_job, record};
-use super::payments;
 use super::validate::{Assessed, signatures};
 use crate::authority::check as authority;
 use crate::authority::status::AuthorityFault;
 use crate::cache::jobs::{JobKind, Places};
 use crate::error::ReconcileError;
-use crate::runtime::writes::{add_finalizer, delete, get_opt, patch_status_guarded, remove_finalizer};
+use crate::request::api;
+use crate::request::audit_state::audit_state;
+use crate::request::job_creation::{JobCreation, record};
+use crate::request::ownership::{Controller, controller_of_step_named};
+use crate::request::payments;
+use crate::request::step_job::{self, StepInputs};
+use crate::runtime::writes::{VerbError, add_finalizers, delete, get_opt, patch_status_guarded, remove_finalizer};
 use chrono::TimeDelta;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_report::JobRecord;
+use sennight_api::restore_request::RestoreMode;
 use sennight_api::restore_status::PinnedBackup;
 use sennight_api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
 use sennight_core::estimate::estimate;
@@ -25,23 +30,24 @@ use sennight_core::names::{RestoreStep, restore_job};
 use sennight_core::restore::{self, RestorePlan};
 use sennight_core::retention::held_until;
 
-/// Finalizer that keeps a request until its hold is released.
-pub const FINALIZER: &str = "sennight.dev/hold";
+/// How often the claim is tried while others change the request.
+const CLAIM_TRIES: usize = 3;
 /// Days that a hold covers beyond people's deadlines: queueing and the work itself.
 const WORK_DAYS: i64 = 3;
 
-fn api(object: &RestoreRequest, controller: &RestoreController) -> Api<RestoreRequest> {
-    Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default())
-}
-
-/// Adds the finalizer. True when it was missing and had to be written.
-pub async fn add_hold_finalizer(
+/// Adds the finalizers of all three controllers in one write, before anything exists that needs them. Gives the
+/// resourceVersion of that write; `None` if none was missing.
+pub async fn add_all_finalizers(
     object: &RestoreRequest,
     controller: &RestoreController,
-) -> Result<bool, ReconcileError> {
-    let missing = !object.finalizers().iter().any(|f| f == FINALIZER);
-    add_finalizer(&api(object, controller), object, FINALIZER).await?;
-    Ok(missing)
+) -> Result<Option<String>, VerbError> {
+    let (hold, record) = (Controller::Restore.finalizer(), Controller::Record.finalizer());
+    let all = match object.spec.mode {
+        // An export leaves no database.
+        RestoreMode::CrmExport => vec![hold, record],
+        RestoreMode::FullRestore | RestoreMode::Undo => vec![hold, Controller::Cleanup.finalizer(), record],
+    };
+    add_finalizers(&api(object, &controller.client), object, &all).await
 }
 
 /// Writes the chosen backup (or the undone request) and the estimate into status. It is never chosen again.
@@ -82,7 +88,7 @@ pub async fn hold(
     observed: &ObservedRequest,
     controller: &RestoreController,
 ) -> Result<(), ReconcileError> {
-    let (Some(open), Some(storage)) = (observed.pinned.open(), &observed.storage) else {
+    let (Some(open), Some(storage)) = (observed.pinned.open(), &observed.references.storage) else {
         return Err(ReconcileError::NothingToHold);
     };
     let expires = sennight_core::retention::expires_at(open.manifest.started_at, storage.spec.retention.days);
@@ -114,7 +120,8 @@ pub async fn delete_jobs(
     let namespace = object.namespace().unwrap_or_default();
     let jobs: Api<Job> = Api::namespaced(controller.client.clone(), &namespace);
     // A drop goes on: it cleans the server up.
-    let deletable = |job: &&JobRecord| job.outcome.is_none() && !job.is(RestoreStep::DropDatabase);
+    let deletable =
+        |job: &&JobRecord| job.outcome.is_none() && controller_of_step_named(&job.step) == Controller::Restore;
     for record in status.jobs.iter().filter(deletable) {
         let job = get_opt(&jobs, &record.name).await?;
         if let Some(job) = job.filter(|job| job.uid() == record.uid) {
@@ -124,26 +131,32 @@ pub async fn delete_jobs(
     Ok(())
 }
 
-/// Releases the backup, unless another open request or the schedule holds it too. True when the condition Held was set.
+/// Releases the backup, unless another open request or the schedule holds it too.
 pub async fn release(
-    object: &RestoreRequest,
     status: &RestoreRequestStatus,
     observed: &ObservedRequest,
     controller: &RestoreController,
-) -> Result<bool, ReconcileError> {
-    let held = is_true(&status.conditions, RequestCondition::Held);
-    if held
+) -> Result<(), ReconcileError> {
+    if is_true(&status.conditions, RequestCondition::Held)
         && !observed.shared
-        && let (Some(open), Some(storage)) = (observed.pinned.open(), &observed.storage)
+        && let (Some(open), Some(storage)) = (observed.pinned.open(), &observed.references.storage)
     {
         controller.stores.open(storage).await?.release(open).await?;
     }
-    // One write for each reconcile: first status says that the backup is released, and the next one removes the finalizer.
-    // While billing owes a refund the finalizer stays, so that deleting the request does not hide it.
-    if (!held || object.metadata.deletion_timestamp.is_some()) && payments::owed(object).is_none() {
-        remove_finalizer(&api(object, controller), object, FINALIZER).await?;
+    Ok(())
+}
+
+/// Takes the finalizer away, once status says that the backup is released. Of a request that is being deleted nobody reads
+/// that any more. Gives the resourceVersion that this made.
+pub async fn let_go(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    controller: &RestoreController,
+) -> Result<Option<String>, VerbError> {
+    if is_true(&status.conditions, RequestCondition::Held) && object.metadata.deletion_timestamp.is_none() {
+        return Ok(None);
     }
-    Ok(held)
+    remove_finalizer(&api(object, &controller.client), object, Controller::Restore.finalizer()).await
 }
 
 /// A request as it was just read from the API server.
@@ -163,7 +176,7 @@ impl Reread {
 /// Reads the request from the API server. The cached one may be minutes old (a stalled watch), or from before a restore of
 /// etcd.
 async fn reread(object: &RestoreRequest, controller: &RestoreController) -> Result<Reread, ReconcileError> {
-    let fresh = get_opt(&api(object, controller), &object.name_any()).await?;
+    let fresh = get_opt(&api(object, &controller.client), &object.name_any()).await?;
     let Some(fresh) = fresh.filter(|f| f.uid() == object.uid()) else {
         return Ok(Reread::unusable("the request is gone"));
     };
@@ -179,7 +192,7 @@ async fn same_schedule(
     observed: &ObservedRequest,
     controller: &RestoreController,
 ) -> Result<bool, ReconcileError> {
-    let Some(judged) = &observed.schedule else { return Ok(false) };
+    let Some(judged) = &observed.references.schedule else { return Ok(false) };
     let schedules: Api<BackupSchedule> =
         Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default());
     let now = get_opt(&schedules, &judged.name_any()).await?;
@@ -308,10 +321,18 @@ pub async fn start(
         other => return Ok(other),
     }
     let backup = backup_ref(object)?;
-    let worker = super::step_job::worker(object, status, step, attempt, backup.as_ref(), observed, &controller.timing)?;
-    let (namespace, server) =
-        (worker.namespace.clone(), observed.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
-    let limit = observed.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
+    let inputs = StepInputs {
+        object,
+        status,
+        references: &observed.references,
+        profile: observed.profile.as_ref(),
+        backup: backup.as_ref(),
+        timing: &controller.timing,
+    };
+    let worker = step_job::worker(inputs, step, attempt)?;
+    let on = observed.references.server.as_ref();
+    let (namespace, server) = (worker.namespace.clone(), on.map(|s| s.name_any()).unwrap_or_default());
+    let limit = on.map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
     if step == RestoreStep::Prepare
         && !controller.jobs.reserve(
             JobKind::Restore,
@@ -323,7 +344,7 @@ pub async fn start(
     {
         return Ok(StepStart::No);
     }
-    match create_job(object, &worker, controller).await? {
+    match controller.creator.create(object, &worker).await? {
         JobCreation::Ours(job) => record(status, &job, step, attempt, controller.clock.now()),
         JobCreation::Foreign { difference } => {
             let plan = restore::job_name_taken(step, &format!("{namespace}/{name}"), &difference);
@@ -334,23 +355,37 @@ pub async fn start(
 }
 
 /// Writes the claim with the resourceVersion of the fresh read: of several writers one wins, and a signature that
-/// changed since makes it fail. True when this call wrote it.
+/// changed since makes it fail. After a conflict everything begins again from another fresh read. Gives the
+/// resourceVersion that the claim made; `None`: it was not written.
 pub async fn claim(
     object: &RestoreRequest,
     step: RestoreStep,
     assessed: &Assessed,
     observed: &ObservedRequest,
     controller: &RestoreController,
-) -> Result<bool, ReconcileError> {
-    let fresh = match unlocked(object, &assessed.facts.gate, observed, controller).await? {
-        Reread::Usable(fresh) => fresh,
-        Reread::Unusable(why) => {
-            tracing::info!(%step, why, "claim not written");
-            return Ok(false);
+) -> Result<Option<String>, ReconcileError> {
+    let not_written = |why: &str| tracing::info!(%step, why, "claim not written");
+    for _ in 0..CLAIM_TRIES {
+        let fresh = match unlocked(object, &assessed.facts.gate, observed, controller).await? {
+            Reread::Usable(fresh) => fresh,
+            Reread::Unusable(why) => {
+                not_written(&why);
+                return Ok(None);
+            }
+        };
+        let record = controller.ledger.get(&fresh);
+        if !record.is_some_and(|record| record.names_keys(&fresh, &audit_state(&fresh))) {
+            not_written("approval or payment has just changed, and is not recorded yet");
+            return Ok(None);
         }
-    };
-    let job = restore_job(&object.uid().unwrap_or_default(), step, 1);
-    let claim = serde_json::json!({"claim": {"attempt": 1, "job": job, "at": controller.clock.now().to_rfc3339()}});
-    patch_status_guarded(&api(object, controller), &fresh, claim).await?;
-    Ok(true)
+        let job = restore_job(&object.uid().unwrap_or_default(), step, 1);
+        let claim = serde_json::json!({"claim": {"attempt": 1, "job": job, "at": controller.clock.now().to_rfc3339()}});
+        let manager = Controller::Restore.manager();
+        match patch_status_guarded(&api(object, &controller.client), manager, &fresh, claim).await {
+            Ok(claimed) => return Ok(claimed.resource_version()),
+            Err(error) if error.is_conflict() => not_written("somebody has just changed the request"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
 }

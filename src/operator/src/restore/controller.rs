@@ -1,25 +1,27 @@
-//! What the controller of RestoreRequest works with.
+//! What the controller that restores works with.
 
 use crate::authority::status::Authority;
+use crate::cache::audit_ledger::AuditLedger;
 use crate::cache::jobs::Jobs;
 use crate::cache::open_requests::OpenRequests;
 use crate::cache::schedule_index::ScheduleIndex;
 use crate::cache::storage_clients::Stores;
 use crate::dispatch::Dispatch;
+use crate::request::job_creation::JobCreator;
 use crate::runtime::clock::Clock;
 use crate::runtime::delay_queue::DelayQueue;
 use crate::runtime::instrumented::ReconcileMetrics;
 use crate::runtime::key::Key;
 use crate::runtime::telemetry::Metrics;
+use crate::runtime::turns::Turns;
 use crate::settings::Timing;
-use crate::worker_job::PodDefaults;
 use kube::Client;
 use kube::runtime::reflector::Store;
 use sennight_api::{BackupStorage, DatabaseServer, RestoreRequest};
 use sennight_core::authority::FourEyes;
 use std::sync::Arc;
 
-/// The controller of RestoreRequest.
+/// The controller that checks, decides, runs the steps, claims and ends.
 pub struct RestoreController {
     /// Reads requests afresh, writes status and the claim, creates Jobs.
     pub client: Client,
@@ -29,13 +31,11 @@ pub struct RestoreController {
     pub timing: Timing,
     /// For which restores the requester must not be the approver.
     pub four_eyes: FourEyes,
-    /// Dumps that run at once, over all servers: a safety backup is one.
-    pub max_dumps: i32,
-    /// What worker pods look like.
-    pub pod: PodDefaults,
+    /// Creates Jobs.
+    pub creator: JobCreator,
     /// Publishes Events.
     pub reconcile_metrics: ReconcileMetrics,
-    /// Counts restores that ended, and reminders.
+    /// Counts restores that ended.
     pub metrics: Metrics,
     /// The storages of the backups.
     pub storages: Store<BackupStorage>,
@@ -49,12 +49,20 @@ pub struct RestoreController {
     pub open: OpenRequests,
     /// The operator's Jobs.
     pub jobs: Jobs,
-    /// Dumps that wait for a Job: a restore's Job takes one of their tokens.
+    /// Dumps that wait for a Job, or get one now.
     pub dispatch: Dispatch,
     /// Open S3 clients.
     pub stores: Arc<Stores>,
     /// The last check of the admission policies. Before a claim it is made afresh.
     pub authority: Arc<Authority>,
-    /// Reconciles requests later.
-    pub requests_timer: DelayQueue<Key>,
+    /// How the audit records stand: nothing new begins before the present state is recorded.
+    pub ledger: AuditLedger,
+    /// One controller works on a request at a time.
+    pub turns: Turns<RestoreRequest>,
+    /// Wakes this controller later.
+    pub restore_timer: DelayQueue<Key>,
+    /// Wakes `restore_cleanup`: an undone request writes who holds its previous database.
+    pub cleanup_timer: DelayQueue<Key>,
+    /// Wakes `restore_record`.
+    pub record_timer: DelayQueue<Key>,
 }

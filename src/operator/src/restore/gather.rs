@@ -1,27 +1,27 @@
 //! Reads all that one reconcile of a RestoreRequest needs, from caches, API server and bucket. Decides nothing.
 
+use super::claim_traces;
 use super::controller::RestoreController;
-use super::job_results::Ending;
-use super::{adoption, payments};
-use crate::cache::jobs::{self, JobKind, JobState};
-use crate::cache::schedule_index::watched::read_schedule;
+use crate::cache::audit_ledger::{LedgerEntry, LedgerState};
+use crate::cache::jobs::JobKind;
 use crate::error::ReconcileError;
+use crate::request::endings::{Endings, Places, endings};
+use crate::request::ownership::Controller;
+use crate::request::payments;
+use crate::request::references::References;
 use crate::runtime::key::Key;
 use crate::runtime::writes::get_opt;
 use crate::targets;
 use kube::ResourceExt;
 use kube::api::Api;
-use kube::runtime::reflector::ObjectRef;
 use sennight_api::conditions::RequestCondition;
 use sennight_api::restore_report::{JobOutcome, JobRecord};
 use sennight_api::restore_request::RestoreMode;
-use sennight_api::{
-    BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest, RestoreRequestStatus,
-};
+use sennight_api::{BackupSchedule, BackupStorage, ExportProfile, RestoreRequest, RestoreRequestStatus};
+use sennight_core::audit::AuditState;
 use sennight_core::estimate::{SAMPLES, Sample};
 use sennight_core::gate::{BackupCandidate, Payment};
 use sennight_core::names::{NameError, RestoreStep};
-use sennight_core::progress::Progress;
 use sennight_core::restore::WorkerClaim;
 use sennight_protocol::backup::BackupRef;
 use sennight_storage::{CatalogueEntry, CatalogueError, OpenBackup};
@@ -51,13 +51,14 @@ impl Pinned {
 }
 
 /// Input of one reconcile.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
 pub struct ObservedRequest {
-    /// The BackupSchedule; `None` if it does not exist.
-    pub schedule: Option<Arc<BackupSchedule>>,
-    /// Its BackupStorage.
-    pub storage: Option<Arc<BackupStorage>>,
-    /// Its DatabaseServer.
-    pub server: Option<Arc<DatabaseServer>>,
+    /// Schedule, storage and server.
+    pub references: References,
+    /// What somebody changed in the audit record, if it is broken.
+    pub record_error: Option<String>,
+    /// Whether status names an entry of the audit record that has both keys.
+    pub keys_recorded: bool,
     /// The ExportProfile; only for an export that has not ended.
     pub profile: Option<ExportProfile>,
     /// Name of an earlier request of the same schedule that has not ended, or has not released its hold yet.
@@ -68,15 +69,13 @@ pub struct ObservedRequest {
     pub catalogue: Result<Vec<CatalogueEntry>, String>,
     /// The pinned backup.
     pub pinned: Pinned,
-    /// States of the Jobs without an outcome in status, by name.
-    pub endings: Vec<(String, Ending)>,
-    /// Progress of the running Job, from the bucket.
-    pub progress: Option<Progress>,
+    /// States of the steps' Jobs without an outcome in status, and the progress of the running one.
+    pub endings: Endings,
     /// Restores that run on the server.
     pub restores_here: i64,
     /// Whether a dump of this database runs or is about to.
     pub dumping: bool,
-    /// The other requests of the same schedule; only for an Undo or a request that has ended.
+    /// The other requests of the same schedule; only for an Undo.
     pub siblings: Vec<Arc<RestoreRequest>>,
     /// Whether the claim's Job is in the cluster and not in status.
     pub job_unrecorded: bool,
@@ -91,37 +90,40 @@ pub struct ObservedRequest {
 /// Reads everything.
 pub async fn gather(
     object: &RestoreRequest,
+    state: &AuditState,
+    record: &LedgerEntry,
     controller: &RestoreController,
 ) -> Result<ObservedRequest, ReconcileError> {
+    let references = References::read(object, &controller.client, &controller.storages, &controller.servers).await?;
+    let (schedule, storage) = (references.schedule.as_deref(), references.storage.as_deref());
+    let server = references.server.as_deref();
     let namespace = object.namespace().unwrap_or_default();
-    let schedule = read_schedule(&controller.client, &namespace, &object.spec.schedule_ref.name).await?;
-    let refs = schedule.as_ref().map(|s| (s.spec.storage_ref.name.clone(), s.spec.database.server_ref.name.clone()));
-    let storage = refs.as_ref().and_then(|(name, _)| controller.storages.get(&ObjectRef::new(name).within(&namespace)));
-    let server = refs.as_ref().and_then(|(_, name)| controller.servers.get(&ObjectRef::new(name).within(&namespace)));
-    let running =
-        server.as_ref().map_or(0, |s| controller.jobs.running(JobKind::Restore, &namespace, &s.name_any()).on_server);
+    let running = server.map_or(0, |s| controller.jobs.running(JobKind::Restore, &namespace, &s.name_any()).on_server);
     let (rival, shared) = rival_and_shared(object, controller);
-    let shared = shared || held_as_last_good(object, schedule.as_deref());
-    let (endings, progress) = endings(object, storage.as_deref(), controller).await?;
-    let unrecorded = adoption::unrecorded(object, &controller.client).await?;
+    let shared = shared || held_as_last_good(object, schedule);
+    let (client, jobs, stores) = (&controller.client, &controller.jobs, &*controller.stores);
+    let endings = endings(object, Controller::Restore, &Places { client, jobs, stores, storage }).await?;
+    let unrecorded = claim_traces::unrecorded(object, client).await?;
     Ok(ObservedRequest {
-        catalogue: catalogue(object, storage.as_deref(), controller).await,
-        pinned: pinned(object, schedule.as_deref(), server.as_deref(), storage.as_deref(), controller).await?,
-        profile: profile(object, schedule.as_deref(), controller).await?,
-        dumping: schedule.as_deref().is_some_and(|schedule| dumping(schedule, controller)),
+        catalogue: catalogue(object, storage, controller).await,
+        pinned: pinned(object, &references, controller).await?,
+        profile: profile(object, schedule, controller).await?,
+        dumping: schedule.is_some_and(|schedule| dumping(schedule, controller)),
         restores_here: running,
         job_unrecorded: unrecorded.is_some(),
-        proof: adoption::begun(object, storage.as_deref(), unrecorded.as_ref(), &controller.stores).await?,
+        proof: claim_traces::begun(object, storage, unrecorded.as_ref(), stores).await?,
         reused_payment: payments::reused(object, &controller.requests),
-        samples: samples(object, schedule.as_deref(), controller),
-        schedule,
-        storage,
-        server,
+        samples: samples(object, schedule, controller),
+        record_error: match &record.state {
+            LedgerState::Broken(why) => Some(why.clone()),
+            LedgerState::UpToDate | LedgerState::Behind => None,
+        },
+        keys_recorded: record.names_keys(object, state),
         rival,
         shared,
         endings,
-        progress,
         siblings: siblings(object, controller),
+        references,
     })
 }
 
@@ -134,11 +136,7 @@ fn dumping(schedule: &BackupSchedule, controller: &RestoreController) -> bool {
 }
 
 fn siblings(object: &RestoreRequest, controller: &RestoreController) -> Vec<Arc<RestoreRequest>> {
-    let ended = object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
-    if object.spec.mode != RestoreMode::Undo && !ended {
-        return Vec::new();
-    }
-    other_requests(object, controller)
+    if object.spec.mode == RestoreMode::Undo { other_requests(object, controller) } else { Vec::new() }
 }
 
 /// The other requests of the same schedule.
@@ -196,14 +194,13 @@ async fn catalogue(
 /// Opens the pinned backup and checks that it exists, is unchanged and belongs to this tenant (I7).
 async fn pinned(
     object: &RestoreRequest,
-    schedule: Option<&BackupSchedule>,
-    server: Option<&DatabaseServer>,
-    storage: Option<&BackupStorage>,
+    references: &References,
     controller: &RestoreController,
 ) -> Result<Pinned, ReconcileError> {
     let Some(backup) = backup_ref(object)? else { return Ok(Pinned::None) };
-    let Some(storage) = storage else { return Ok(Pinned::None) };
-    let identity = schedule.zip(server).map(|(schedule, server)| targets::identity(schedule, server));
+    let Some(storage) = references.storage.as_deref() else { return Ok(Pinned::None) };
+    let owner = references.schedule.as_deref().zip(references.server.as_deref());
+    let identity = owner.map(|(schedule, server)| targets::identity(schedule, server));
     let store = controller.stores.open(storage).await?;
     match store.open(&backup, identity.as_ref()).await {
         // An unreachable bucket says nothing about the backup.
@@ -239,45 +236,6 @@ async fn profile(
     }
     let api = Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default());
     Ok(get_opt(&api, name).await?)
-}
-
-/// State of each Job without an outcome in status, and the progress of the running one.
-async fn endings(
-    object: &RestoreRequest,
-    storage: Option<&BackupStorage>,
-    controller: &RestoreController,
-) -> Result<(Vec<(String, Ending)>, Option<Progress>), ReconcileError> {
-    let open = object.status.iter().flat_map(|s| &s.jobs).filter(|job| job.outcome.is_none());
-    let (mut endings, mut progress) = (Vec::new(), None);
-    for record in open {
-        let ending = ending(object, record, storage, controller).await?;
-        if let (Ending::Running, Some(uid), Some(storage)) = (&ending, &record.uid, storage) {
-            let store = controller.stores.open(storage).await?;
-            // Progress is optional: a failed read must not delay the decision.
-            progress = store.progress(uid, &object.name_any()).await.ok().flatten();
-        }
-        endings.push((record.name.clone(), ending));
-    }
-    Ok((endings, progress))
-}
-
-async fn ending(
-    object: &RestoreRequest,
-    record: &JobRecord,
-    storage: Option<&BackupStorage>,
-    controller: &RestoreController,
-) -> Result<Ending, ReconcileError> {
-    let namespace = object.namespace().unwrap_or_default();
-    let job = controller.jobs.find(&controller.client, &namespace, &record.name).await?;
-    if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
-        return Ok(Ending::Running);
-    }
-    let silent =
-        job.as_deref().map_or_else(|| format!("Job {} was deleted before it ended", record.name), jobs::failure);
-    let (Some(uid), Some(storage)) = (&record.uid, storage) else { return Ok(Ending::Silent(silent)) };
-    let store = controller.stores.open(storage).await?;
-    let report = store.report(uid, &object.name_any()).await?;
-    Ok(report.map_or(Ending::Silent(silent), |report| Ending::Reported(Box::new(report))))
 }
 
 /// Durations of earlier requests of the same mode on the same server.

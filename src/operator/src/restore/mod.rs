@@ -1,50 +1,39 @@
-//! Controller of RestoreRequest. One reconcile: gather → record the ends of Jobs → assess → decide (`core::restore`) → act →
+//! The controller that restores. One reconcile: gather → record the ends of Jobs → assess → decide (`core::restore`) → act →
 //! write status. It does one action only, so that a crash between any two calls resumes where it was.
 
 pub mod act;
-pub mod adoption;
-pub mod audit_record;
-pub mod cleanup;
+mod claim_traces;
 mod controller;
-pub mod finished;
 pub mod gather;
-pub mod history;
-pub mod job_creation;
-pub mod job_results;
-pub mod payments;
 pub mod report;
-pub mod step_job;
 pub mod undo;
 pub mod validate;
 
 use crate::error::ReconcileError;
+use crate::request::audit_state::audit_state;
+use crate::request::closed::{is_closed, nothing_owed};
+use crate::request::job_results::record_endings;
+use crate::request::ownership::{Controller, own};
+use crate::request::undo::requeue_undone;
+use crate::request::{api, events};
 use crate::runtime::informer::{Informer, ReconcileLoop};
-use crate::runtime::instrumented::FailingSince;
+use crate::runtime::instrumented::requeue_after;
+use crate::runtime::key::Key;
+use crate::runtime::turns::{Next, Turn};
 use crate::runtime::writes::apply_status;
 use act::StepStart;
-use audit_record::AuditRecordState;
 use chrono::{DateTime, TimeDelta, Utc};
 pub use controller::RestoreController;
 use gather::ObservedRequest;
 use kube::ResourceExt;
-use kube::api::Api;
 use kube::runtime::controller::Action;
-use kube::runtime::events::EventType;
-use kube::runtime::reflector::ObjectRef;
-use sennight_api::conditions::{RequestCondition, changed, is_true};
-use sennight_api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
+use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::{RestoreRequest, RestoreRequestStatus};
 use sennight_core::gate::Mode;
 use sennight_core::restore::{self, RestoreAction, RestorePlan, StepState};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::Assessed;
-
-impl FailingSince for RestoreRequest {
-    fn failing_since(&self) -> Option<DateTime<Utc>> {
-        // What fails is a read of cluster or bucket, not the request: always retried after the shortest pause.
-        None
-    }
-}
 
 /// Runs the controller until `stop`.
 pub async fn run(
@@ -61,68 +50,72 @@ pub async fn run(
 }
 
 async fn reconcile(object: Arc<RestoreRequest>, controller: Arc<RestoreController>) -> Result<Action, ReconcileError> {
-    let retention = controller.timing.request_retention;
-    if finished::delete_expired(&object, retention, &controller.client, controller.clock.now()).await? {
-        return Ok(Action::await_change());
-    }
-    if let Some(at) = finished::deletion_time(&object, retention).filter(|_| finished::is_closed(&object)) {
-        controller.requests_timer.schedule(ObjectRef::from_obj(&*object), at);
-        return Ok(Action::await_change());
-    }
-    let observed = Box::pin(gather::gather(&object, &controller)).await?;
-    let now = controller.clock.now();
-    let mut status = own_status(&object);
-    // The audit record is written before anything new is done: see docs/design.md, "Restores".
-    let recorded = audit_record::bring_up_to_date(&object, &mut status, &observed, &controller).await?;
-    payments::warn_about_deleted_payment(&object, &controller.reconcile_metrics).await;
-    let fresh = job_results::record_endings(&mut status, &observed.endings, now);
-    report::progress(&mut status, &observed);
-    let authority = match controller.authority.last() {
-        Some(last) => last.map_err(|fault| fault.to_string()),
-        None => Err("they have not been looked at yet".to_owned()),
+    let turn = match controller.turns.begin(&object).await {
+        Next::Turn(turn) => turn,
+        Next::Gone => return Ok(Action::await_change()),
+        Next::Behind(pause) => return Ok(requeue_after(controller.clock, pause)),
     };
-    let standing = controller.authority.check_signatures(&object, controller.four_eyes);
-    let guarded = validate::GateFindings { authority, standing, four_eyes: controller.four_eyes };
-    let mut assessed = validate::assess(&object, &status, &fresh, &observed, guarded, &controller.timing, now);
-    if let AuditRecordState::Broken(why) = &recorded {
-        assessed.facts.record_error = Some(why.clone());
-    }
-    report::facts(&object, &mut status, &assessed, &observed, now);
-    // An approval that `report::facts` has just mirrored counts from now.
-    assessed.facts.approved_since = approved_since(&status);
-    let plan = restore::decide(&assessed.facts, now);
-    if plan.action == RestoreAction::Pin && act::add_hold_finalizer(&object, &controller).await? {
-        // That write changed the resourceVersion: the watch brings the next reconcile.
+    let (object, now) = (&*turn.object, controller.clock.now());
+    if (is_closed(object) && nothing_owed(object)) || has_let_go(object) {
+        controller.restore_timer.forget(Key::of(object));
         return Ok(Action::await_change());
     }
-    let (plan, acted) = match act(&object, &mut status, &plan, &assessed, &observed, &controller).await? {
+    // The audit record is written before anything new is done: see docs/design.md, "Restores".
+    let state = audit_state(object);
+    let Some(record) = controller.ledger.of_state(object, &state) else {
+        controller.record_timer.requeue_now(Key::of(object));
+        return Ok(Action::await_change());
+    };
+    let observed = Box::pin(gather::gather(object, &state, &record, &controller)).await?;
+    let (mut status, assessed) = assess(object, &observed, &controller, now);
+    let plan = restore::decide(&assessed.facts, now);
+    if plan.action == RestoreAction::Pin
+        && let Some(written) = act::add_all_finalizers(object, &controller).await?
+    {
+        // That write changed the resourceVersion: the watch brings the next reconcile.
+        turn.wrote(Some(written));
+        return Ok(Action::await_change());
+    }
+    let (plan, acted) = match act(&turn, &mut status, &plan, &assessed, &observed, &controller).await? {
         StepStart::Yes => (plan, true),
         StepStart::No => (plan, false),
         StepStart::Never(instead) => (*instead, true),
     };
-    report::plan(&object, &mut status, &plan, &controller.timing, now);
-    let cleans_up = assessed.facts.ended || plan.action == RestoreAction::Drop;
-    let after =
-        if cleans_up { cleanup::round(&object, &mut status, &fresh, &observed, &controller).await? } else { None };
-    if matches!(plan.action, RestoreAction::Finish(_) | RestoreAction::Release) {
-        undo::requeue_undone(&object, &controller.requests_timer);
+    if !(plan.action == RestoreAction::Release && acted) {
+        write(&turn, &mut status, &plan, &assessed, &controller).await?;
     }
-    status.observed_generation = object.metadata.generation;
-    if !(plan.action == RestoreAction::Release && object.metadata.deletion_timestamp.is_some()) {
-        write(&object, &status, &plan, &assessed, &controller).await?;
-    }
-    let done = RoundResult { acted, recorded: recorded == AuditRecordState::UpToDate, after };
-    schedule_next(&object, &plan, &assessed, &done, &controller);
+    schedule_next(object, &plan, &assessed, acted, &controller);
     Ok(Action::await_change())
 }
 
-/// The operator's own part of a status, without what helpdesk and billing write: applying theirs would take it over.
-fn own_status(object: &RestoreRequest) -> RestoreRequestStatus {
+/// Whether the object is being deleted, and only others still keep it.
+fn has_let_go(object: &RestoreRequest) -> bool {
+    let kept = object.finalizers().iter().any(|name| name == Controller::Restore.finalizer());
+    let runs = object.status.as_ref().is_some_and(|status| status.claim.is_some() && status.finished_at.is_none());
+    object.metadata.deletion_timestamp.is_some() && !kept && !runs
+}
+
+/// Status with what this reconcile has found, and the inputs of the decision.
+fn assess(
+    object: &RestoreRequest,
+    observed: &ObservedRequest,
+    controller: &RestoreController,
+    now: DateTime<Utc>,
+) -> (RestoreRequestStatus, Assessed) {
     let mut status = object.status.clone().unwrap_or_default();
-    status.approval = None;
-    status.payment = None;
-    status.conditions.retain(|c| c.type_ != RequestCondition::Paid.as_ref());
-    status
+    let results = record_endings(&mut status, &observed.endings.states, now);
+    report::progress(&mut status, observed);
+    let authority = match controller.authority.last() {
+        Some(last) => last.map_err(|fault| fault.to_string()),
+        None => Err("they have not been looked at yet".to_owned()),
+    };
+    let standing = controller.authority.check_signatures(object, controller.four_eyes);
+    let guarded = validate::GateFindings { authority, standing, four_eyes: controller.four_eyes };
+    let mut assessed = validate::assess(object, &status, &results, observed, guarded, &controller.timing, now);
+    report::facts(object, &mut status, &assessed, observed, now);
+    // An approval that `report::facts` has just mirrored counts from now.
+    assessed.facts.approved_since = approved_since(&status);
+    (status, assessed)
 }
 
 fn approved_since(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
@@ -132,16 +125,16 @@ fn approved_since(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
 
 /// Does the plan's one action. `Yes`: the watch brings the next reconcile; `No`: it has to be scheduled.
 async fn act(
-    object: &RestoreRequest,
+    turn: &Turn<RestoreRequest>,
     status: &mut RestoreRequestStatus,
     plan: &RestorePlan,
     assessed: &Assessed,
     observed: &ObservedRequest,
     controller: &RestoreController,
 ) -> Result<StepStart, ReconcileError> {
-    let now = controller.clock.now();
+    let (object, now) = (&*turn.object, controller.clock.now());
     match &plan.action {
-        RestoreAction::Nothing => Ok(StepStart::No),
+        RestoreAction::Nothing | RestoreAction::AwaitRecord => Ok(StepStart::No),
         RestoreAction::Finish(_) | RestoreAction::Drop => {
             act::delete_jobs(object, status, controller).await?;
             Ok(StepStart::Yes)
@@ -151,7 +144,7 @@ async fn act(
             Ok(StepStart::Yes)
         }
         RestoreAction::Hold if assessed.facts.gate.mode == Mode::Undo => {
-            let holds = undo::hold(object, &controller.client, &controller.requests_timer).await?;
+            let holds = undo::hold(object, &controller.client, &controller.cleanup_timer).await?;
             if holds {
                 report::held(object, status, true, "HoldPlaced", "the replaced database is kept until this ends", now);
             }
@@ -167,12 +160,19 @@ async fn act(
         }
         RestoreAction::Claim(step) => {
             // The claim is a guarded write of its own: this reconcile's status must not contradict it.
-            let won = act::claim(object, *step, assessed, observed, controller).await?;
+            let claimed = act::claim(object, *step, assessed, observed, controller).await?;
+            let won = claimed.is_some();
+            turn.wrote(claimed);
             Ok(if won { StepStart::Yes } else { StepStart::No })
         }
         RestoreAction::Release => {
-            if act::release(object, status, observed, controller).await? && object.metadata.deletion_timestamp.is_none()
-            {
+            act::release(status, observed, controller).await?;
+            // One write for each reconcile: first status says that the backup is released, then the finalizer goes.
+            if let Some(written) = act::let_go(object, status, controller).await? {
+                turn.wrote(Some(written));
+                return Ok(StepStart::Yes);
+            }
+            if is_true(&status.conditions, RequestCondition::Held) {
                 report::held(object, status, false, "Released", "the request has ended", now);
             }
             Ok(StepStart::No)
@@ -180,43 +180,35 @@ async fn act(
     }
 }
 
-/// Writes the status if it changed, and an Event for each condition whose status or reason changed.
+/// Writes what the plan says into status if that changed, and an Event for each condition whose status or reason changed.
 async fn write(
-    object: &RestoreRequest,
-    status: &RestoreRequestStatus,
+    turn: &Turn<RestoreRequest>,
+    status: &mut RestoreRequestStatus,
     plan: &RestorePlan,
     assessed: &Assessed,
     controller: &RestoreController,
 ) -> Result<(), ReconcileError> {
-    let api = Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default());
-    let before = own_status(object);
-    if matches!(plan.action, RestoreAction::Claim(_)) {
+    let object = &*turn.object;
+    if matches!(plan.action, RestoreAction::Finish(_) | RestoreAction::Release) {
+        requeue_undone(object, &controller.cleanup_timer);
+    }
+    let silent = match plan.action {
         // The rest of this status is written by the next reconcile, on top of the claim.
+        RestoreAction::Claim(_) | RestoreAction::AwaitRecord => true,
+        // The object is gone with its finalizers.
+        RestoreAction::Release => object.metadata.deletion_timestamp.is_some(),
+        _ => false,
+    };
+    if silent {
         return Ok(());
     }
-    apply_status(&api, object, Some(&before), status).await?;
-    for c in changed(&before.conditions, &status.conditions) {
-        let bad = [RequestCondition::Eligible, RequestCondition::Held].iter().any(|k| k.as_ref() == c.type_);
-        let warning = (bad && c.status == ConditionStatus::False && c.reason != "Released")
-            || (c.is_true()
-                && [RequestCondition::Failed, RequestCondition::RefundDue].iter().any(|k| k.as_ref() == c.type_));
-        // Failed=False beside Complete=True needs no Event, nor the other way round.
-        let silent = c.status == ConditionStatus::False
-            && [RequestCondition::Failed, RequestCondition::Complete].iter().any(|k| k.as_ref() == c.type_);
-        if !silent {
-            let type_ = if warning { EventType::Warning } else { EventType::Normal };
-            controller
-                .reconcile_metrics
-                .publish_event(object, type_, &c.reason, &c.type_, c.message.as_deref().unwrap_or_default())
-                .await;
-        }
-    }
-    if plan.remind.is_some() {
-        // Status is written first: a crash in between costs the Event, and never sends it twice.
-        controller.metrics.reminded(plan.waiting_on.into());
-        let note = report::reminder(plan);
-        controller.reconcile_metrics.publish_event(object, EventType::Warning, "DeadlineNear", "Remind", &note).await;
-    }
+    report::plan(object, status, plan, &controller.timing, controller.clock.now());
+    status.observed_generation = object.metadata.generation;
+    let before = own(&object.status.clone().unwrap_or_default(), Controller::Restore);
+    let status = own(status, Controller::Restore);
+    let (api, manager) = (api(object, &controller.client), Controller::Restore.manager());
+    turn.wrote(apply_status(&api, manager, object, Some(&before), &status).await?);
+    events::publish(object, &before.conditions, &status.conditions, &controller.reconcile_metrics).await;
     if let RestoreAction::Finish(terminal) = &plan.action {
         let (mode, outcome) = report::ended(assessed.facts.gate.mode, terminal);
         let failed = is_true(&status.conditions, RequestCondition::Failed);
@@ -225,25 +217,15 @@ async fn write(
     Ok(())
 }
 
-/// What this reconcile has done.
-struct RoundResult {
-    /// Whether the plan's action was done.
-    acted: bool,
-    /// Whether the audit record is up to date.
-    recorded: bool,
-    /// When the cleanup after the request's end goes on.
-    after: Option<DateTime<Utc>>,
-}
-
 /// Puts the next reconcile into the delay queue: the earliest of all its reasons.
 fn schedule_next(
     object: &RestoreRequest,
     plan: &RestorePlan,
     assessed: &Assessed,
-    done: &RoundResult,
+    acted: bool,
     controller: &RestoreController,
 ) {
-    let (me, now) = (ObjectRef::from_obj(object), controller.clock.now());
+    let (me, now) = (Key::of(object), controller.clock.now());
     let facts = &assessed.facts;
     let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.recover, &facts.export]
         .into_iter()
@@ -253,15 +235,12 @@ fn schedule_next(
     let recheck =
         running.then(|| now + TimeDelta::from_std(controller.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
     // An action's own write comes back by the watch; a closed lock is tried again soon.
-    let stuck = !done.acted && matches!(plan.action, RestoreAction::Claim(_) | RestoreAction::Start(..));
+    let stuck = !acted && matches!(plan.action, RestoreAction::Claim(_) | RestoreAction::Start(..));
     let retry = stuck.then(|| now + TimeDelta::seconds(10));
     // The hold of an Undo is written by the undone request, and no event of ours tells when.
-    let hold = (!done.acted && plan.action == RestoreAction::Hold).then(|| now + TimeDelta::seconds(2));
-    let deletion = finished::deletion_time(object, controller.timing.request_retention)
-        .filter(|_| object.status.as_ref().is_none_or(cleanup::nothing_left));
-    let record = (!done.recorded).then(|| now + TimeDelta::seconds(30));
-    match [plan.wake, recheck, retry, hold, deletion, record, done.after].into_iter().flatten().min() {
-        Some(at) => controller.requests_timer.schedule(me, at),
-        None => controller.requests_timer.forget(me),
+    let hold = (!acted && plan.action == RestoreAction::Hold).then(|| now + TimeDelta::seconds(2));
+    match [plan.wake, recheck, retry, hold].into_iter().flatten().min() {
+        Some(at) => controller.restore_timer.schedule(me, at),
+        None => controller.restore_timer.forget(me),
     }
 }

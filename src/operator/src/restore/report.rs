@@ -1,14 +1,13 @@
 //! Writes what people read of a request into its status: conditions, phase, result, history. Pure.
 
 use super::gather::ObservedRequest;
-use super::history::history;
 use super::validate::Assessed;
 use crate::runtime::instrumented::cut;
 use crate::settings::Timing;
 use chrono::{DateTime, TimeDelta, Utc};
-use sennight_api::conditions::{RequestCondition, find, is_true, reason, set};
+use sennight_api::conditions::{RequestCondition, find, reason, set};
 use sennight_api::restore_report::{HistoryEntry, RestoreProgress, RestoreResult, ResultFile};
-use sennight_api::restore_status::{Decision, PreviousDatabase, RestorePhase};
+use sennight_api::restore_status::{Decision, RestorePhase};
 use sennight_api::{Condition, ConditionStatus, RestoreRequest, RestoreRequestStatus};
 use sennight_core::estimate::expected_end;
 use sennight_core::gate::{Mode, Payment};
@@ -18,6 +17,8 @@ use sennight_core::restore::{Eligibility, Phase, RestoreAction, RestorePlan, Ste
 const MESSAGE_LIMIT: usize = 2000;
 /// Longest message that an entry of the history takes.
 const NOTE_LIMIT: usize = 500;
+/// Longest history; the oldest entries go.
+const HISTORY: usize = 50;
 
 /// Writes the conditions Approved and Eligible, and the tenant.
 pub fn facts(
@@ -33,7 +34,7 @@ pub fn facts(
     if !assessed.facts.ended {
         put(eligible(assessed, observed));
     }
-    if let Some(schedule) = &observed.schedule {
+    if let Some(schedule) = &observed.references.schedule {
         status.tenant = Some(schedule.spec.tenant.id.clone());
     }
 }
@@ -64,7 +65,7 @@ fn eligible(assessed: &Assessed, observed: &ObservedRequest) -> Condition {
     let kind = RequestCondition::Eligible;
     let facts = &assessed.facts;
     let unpaid = !matches!(facts.gate.payment, Payment::Paid { .. });
-    let plan = observed.schedule.as_ref().map(|s| &s.spec.tenant.plan);
+    let plan = observed.references.schedule.as_ref().map(|s| &s.spec.tenant.plan);
     match (&facts.eligibility, &facts.preflight) {
         (Eligibility::Never { reason, message }, _) => Condition::new(kind, false, reason.clone(), message.clone()),
         (Eligibility::NotYet { reason, message }, _) => {
@@ -99,8 +100,7 @@ pub fn plan(
     if status.finished_at.is_some() {
         status.waiting_on = Some(plan.waiting_on.into());
         status.deadline = plan.deadline;
-        remind(status, plan, now);
-        return refund(object, status, plan, now);
+        return;
     }
     let old = status.phase;
     status.phase = plan.phase.map(RestorePhase::from).or(old);
@@ -115,25 +115,16 @@ pub fn plan(
         let message = cut(&message, NOTE_LIMIT).to_owned();
         history(status, HistoryEntry { time: now, event: phase.to_string(), message: Some(message), by });
     }
-    remind(status, plan, now);
     if let RestoreAction::Finish(terminal) = &plan.action {
         finish(object, status, terminal, timing, now);
-        refund(object, status, plan, now);
     }
 }
 
-/// Records the reminder, so that no later reconcile sends it again.
-fn remind(status: &mut RestoreRequestStatus, plan: &RestorePlan, now: DateTime<Utc>) {
-    let Some(mark) = plan.remind else { return };
-    status.reminded_at = Some(mark);
-    let message = cut(&reminder(plan), NOTE_LIMIT).to_owned();
-    history(status, HistoryEntry { time: now, event: "Reminder".to_owned(), message: Some(message), by: None });
-}
-
-/// Text of a reminder.
-pub fn reminder(plan: &RestorePlan) -> String {
-    let until = plan.deadline.map_or_else(String::new, |at| format!(" until {}", at.format("%Y-%m-%d %H:%M UTC")));
-    format!("waiting for {}{until}: {}", plan.waiting_on, plan.message)
+/// Adds an entry to the history, and drops the oldest beyond [`HISTORY`].
+fn history(status: &mut RestoreRequestStatus, entry: HistoryEntry) {
+    status.history.push(entry);
+    let over = status.history.len().saturating_sub(HISTORY);
+    status.history.drain(..over);
 }
 
 /// Who approved, denied or recorded the payment that led to this phase.
@@ -183,10 +174,6 @@ fn finish(
                 ..RestoreResult::default()
             };
             status.result = Some(Box::new(result));
-            status.previous_database = replaced_database(status, previous_database, until).map(Box::new);
-            let message = format!("the replaced database is kept as {previous_database}");
-            let undo = Condition::new(RequestCondition::UndoAvailable, true, "Kept", message);
-            set(&mut status.conditions, undo.observed(generation), now);
         }
         Terminal::Exported(summary) => {
             // The schema bounds the list; manifest.json in the zip has all.
@@ -207,57 +194,6 @@ fn finish(
     }
 }
 
-/// The record of the replaced database.
-fn replaced_database(status: &RestoreRequestStatus, name: &str, undo_until: DateTime<Utc>) -> Option<PreviousDatabase> {
-    let undone = status.undo.as_ref().map(|undo| undo.live_oid);
-    let oid = undone.or_else(|| status.prepared.as_ref().map(|p| p.live_oid))?;
-    let name = name.to_owned();
-    Some(PreviousDatabase {
-        name,
-        oid,
-        undo_until,
-        held_by: None,
-        safety_backup: None,
-        dropping_since: None,
-        dropped_at: None,
-    })
-}
-
-/// Writes RefundDue for a paid request that delivered nothing.
-fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &RestorePlan, now: DateTime<Utc>) {
-    let paid = object.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Paid));
-    if !paid || is_true(&status.conditions, RequestCondition::Complete) {
-        return;
-    }
-    let refunded = object.status.as_ref().and_then(|s| s.payment.as_ref()).and_then(|p| p.refund.as_ref());
-    let condition = match refunded {
-        Some(refund) => Condition::new(
-            RequestCondition::RefundDue,
-            false,
-            "RefundRecorded",
-            format!("refunded: {}", refund.reference),
-        ),
-        // Whether something was delivered is not known yet.
-        None if status.phase == Some(RestorePhase::NeedsAttention) => Condition::new(
-            RequestCondition::RefundDue,
-            ConditionStatus::Unknown,
-            "OutcomeUnknown",
-            "paid; whether a refund is due depends on what the person who looks at it finds",
-        ),
-        None => {
-            let reason = if plan.reason == "RefundOverdue" { "RefundOverdue" } else { "PaidAndNotDelivered" };
-            Condition::new(
-                RequestCondition::RefundDue,
-                true,
-                reason,
-                "paid, and nothing was delivered: billing records the refund in status.payment.refund \
-                 (kubectl sennight refund)",
-            )
-        }
-    };
-    set(&mut status.conditions, condition.observed(object.metadata.generation), now);
-}
-
 /// Writes the condition Held.
 pub fn held(
     object: &RestoreRequest,
@@ -275,7 +211,7 @@ pub fn held(
 pub fn progress(status: &mut RestoreRequestStatus, observed: &ObservedRequest) {
     let estimated = status.estimate.as_ref().and_then(|e| e.duration_seconds).map(TimeDelta::seconds);
     let began = status.jobs.iter().rev().find(|job| job.outcome.is_none()).and_then(|job| job.started_at);
-    let progress = observed.progress.as_ref().map(|p| RestoreProgress {
+    let progress = observed.endings.progress.as_ref().map(|p| RestoreProgress {
         at: p.at,
         stage: p.stage.map(|stage| stage.to_string()),
         bytes: p.bytes,

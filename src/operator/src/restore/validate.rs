@@ -1,10 +1,12 @@
 //! Turns the objects into the inputs of the decision (`core::restore`): eligibility, keys, states of steps. Pure.
 
 use super::gather::{ObservedRequest, Pinned, candidate};
-use super::job_results::{NewResults, repeatable_failures, step};
-use super::payments;
 use super::undo;
 use crate::cache::schedule_index::timetable;
+use crate::request::job_results::{NewResults, repeatable_failures, step};
+use crate::request::leftovers::owes_drop;
+use crate::request::references::References;
+use crate::request::{payments, step_job};
 use crate::settings::Timing;
 use crate::{profile, targets};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -67,13 +69,13 @@ pub fn assess(
     let eligible = eligibility == Eligibility::Yes && checked;
     let window = object.spec.window.as_ref();
     let approved = find(&status.conditions, RequestCondition::Approved).filter(|c| c.is_true());
-    let limit = observed.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
+    let limit = observed.references.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
     let keys = signatures(object, mode);
     let facts = RestoreInputs {
         created: created(&object.metadata).unwrap_or(now),
         approved_since: approved.and_then(|c| c.last_transition_time),
         deleting: object.metadata.deletion_timestamp.as_ref().map(|at| instant(at).unwrap_or(now)),
-        prepared_left: super::cleanup::owes_drop(status, results, observed),
+        prepared_left: owes_drop(status, results, &observed.references),
         ended: status.finished_at.is_some(),
         pinned: status.backup.is_some() || status.undo.is_some(),
         gate: RunInputs {
@@ -90,12 +92,13 @@ pub fn assess(
         held_until: held_until(status),
         claim: claim(object, status, observed, now),
         unknown_claim: observed.proof.clone(),
-        record_error: None,
-        job_limit: super::step_job::claimed_limit(mode, timing),
+        record_error: observed.record_error.clone(),
+        keys_recorded: observed.keys_recorded,
+        job_limit: step_job::claimed_limit(mode, timing),
         preflight,
         prepare: step(status, RestoreStep::Prepare, results),
         cutover: step(status, RestoreStep::Cutover, results),
-        can_recover: observed.server.is_some(),
+        can_recover: observed.references.server.is_some(),
         recover: step(status, RestoreStep::RecoverCutover, results),
         export: step(status, RestoreStep::Export, results),
         faults: repeatable_failures(status, retried_step(mode), length(timing.restore_deadline)),
@@ -105,7 +108,6 @@ pub fn assess(
         not_before: window.and_then(|w| w.not_before),
         not_after: window.and_then(|w| w.not_after),
         deadlines: patience(timing),
-        reminded: status.reminded_at,
         owed: payments::owed(object),
     };
     Assessed { facts, chosen, undone }
@@ -187,7 +189,7 @@ pub fn signatures(object: &RestoreRequest, mode: Mode) -> RunInputs {
 }
 
 fn account(observed: &ObservedRequest, now: DateTime<Utc>) -> Option<ScheduleFacts> {
-    let (schedule, server) = (observed.schedule.as_ref()?, observed.server.as_ref()?);
+    let (schedule, server) = (observed.references.schedule.as_ref()?, observed.references.server.as_ref()?);
     // A schedule whose own fields are wrong still has backups. Its days are then counted in UTC.
     let today = timetable(schedule).map_or_else(|_| now.date_naive(), |t| t.day(now));
     Some(ScheduleFacts {
@@ -200,11 +202,12 @@ fn account(observed: &ObservedRequest, now: DateTime<Utc>) -> Option<ScheduleFac
 
 /// The DatabaseServer or BackupStorage that the schedule names and that does not exist.
 fn missing_reference(observed: &ObservedRequest) -> Option<String> {
-    let spec = &observed.schedule.as_ref()?.spec;
-    if observed.server.is_none() {
+    let References { schedule, storage, server } = &observed.references;
+    let spec = &schedule.as_ref()?.spec;
+    if server.is_none() {
         return Some(format!("DatabaseServer {:?}", spec.database.server_ref.name));
     }
-    observed.storage.is_none().then(|| format!("BackupStorage {:?}", spec.storage_ref.name))
+    storage.is_none().then(|| format!("BackupStorage {:?}", spec.storage_ref.name))
 }
 
 /// Until when the backup, or the previous database of the undone request, is held.
@@ -250,7 +253,7 @@ fn resolve(
         schedule: account.as_ref(),
         missing_reference: away.as_deref(),
         active_request: observed.rival.as_deref(),
-        retention_days: observed.storage.as_ref().map_or(7, |s| s.spec.retention.days),
+        retention_days: observed.references.storage.as_ref().map_or(7, |s| s.spec.retention.days),
         backups: backups.as_deref().map_err(|why| *why),
         pinned: pinned.as_ref(),
     };

@@ -7,7 +7,7 @@ use crate::runtime::instrumented::{FailingSince, ReconcileFailure, ReconcileMetr
 use crate::runtime::key::Key;
 use crate::runtime::namespaced_watch::{Watch, Watched, cached};
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use kube::Client;
 use kube::runtime::controller::{Action, Config, Error};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -55,6 +55,8 @@ pub struct Informer<K: Watched> {
     cache: Store<K>,
     changes: BoxStream<'static, Result<K, watcher::Error>>,
     due: BoxStream<'static, ObjectRef<K>>,
+    /// Another controller's watch fills the cache.
+    follows: bool,
     /// Cancelled once the cache has been listed.
     pub filled: CancellationToken,
 }
@@ -76,7 +78,13 @@ impl<K: Watched> Informer<K> {
     ) -> (Self, DelayQueue<Key>) {
         let (timer, due) = DelayQueue::start(clock);
         let due = due.map(|key: Key| ObjectRef::new(&key.name).within(&key.namespace));
-        (Self { cache, changes, due: due.boxed(), filled }, timer)
+        (Self { cache, changes, due: due.boxed(), follows: false, filled }, timer)
+    }
+
+    /// For one more controller of a kind: over a cache that another one's watch fills, and woken by keys only.
+    pub fn follower(cache: Store<K>, filled: CancellationToken, clock: Clock) -> (Self, DelayQueue<Key>) {
+        let (follower, timer) = Self::from_changes(cache, stream::pending().boxed(), filled, clock);
+        (Self { follows: true, ..follower }, timer)
     }
 
     /// Runs the kind's controller until `stop` and until its last reconcile is done. Causes other than the object itself
@@ -94,6 +102,13 @@ impl<K: Watched> Informer<K> {
         E: ReconcileFailure,
     {
         let clock = shared.clock;
+        // See `namespaced_watch::cached`: of several that wait for one cache only one would wake.
+        if self.follows {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.filled.cancelled() => {}
+            }
+        }
         Controller::for_stream(self.changes, self.cache)
             .with_config(Config::default().concurrency(shared.concurrency))
             .reconcile_on(self.due)

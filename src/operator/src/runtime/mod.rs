@@ -11,5 +11,6 @@ pub mod key;
 pub mod leader_election;
 pub mod namespaced_watch;
 pub mod telemetry;
+pub mod turns;
 pub mod write_fence;
 pub mod writes;

@@ -10,8 +10,22 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::fmt::Debug;
 
-/// Field manager of everything that the operator writes.
-pub const FIELD_MANAGER: &str = "sennight";
+/// The field managers of the operator's writes: one for each controller that has its own part of a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::AsRefStr)]
+pub enum FieldManager {
+    /// Everything but the parts of the two others.
+    #[strum(serialize = "sennight")]
+    Sennight,
+    /// What becomes of the databases after a restore.
+    #[strum(serialize = "sennight-cleanup")]
+    Cleanup,
+    /// A restore's audit record, refunds and reminders.
+    #[strum(serialize = "sennight-record")]
+    Record,
+}
+
+/// The names of all of them. None of them signs an approval or a payment.
+pub const FIELD_MANAGERS: &[&str] = &["sennight", "sennight-cleanup", "sennight-record"];
 
 /// A call to the API server that failed.
 #[derive(Debug, thiserror::Error)]
@@ -75,18 +89,26 @@ where
     api.get_opt(name).await.map_err(|source| VerbError::new::<K>("get", None, name, source))
 }
 
-/// Applies the operator's part of a status (server-side apply: entries of others stay). `status` holds every field that
-/// the operator owns: one that is left out is taken away. Nothing is sent when `current` is equal already.
+/// Applies the manager's part of a status (server-side apply: entries of others stay). `status` holds every field that
+/// the manager owns: one that is left out is taken away. Nothing is sent when `current` is equal already.
 ///
 /// The write succeeds only if the object is still as `object`. A reconcile that began before the last one's write reached
 /// the cache (a Job's event can start one at once) would undo that write. It gets a conflict instead.
-pub async fn apply_status<K, S>(api: &Api<K>, object: &K, current: Option<&S>, status: &S) -> Result<bool, VerbError>
+///
+/// Gives the resourceVersion that the write made; `None` when nothing was sent.
+pub async fn apply_status<K, S>(
+    api: &Api<K>,
+    manager: FieldManager,
+    object: &K,
+    current: Option<&S>,
+    status: &S,
+) -> Result<Option<String>, VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     S: Serialize + PartialEq,
 {
     if current == Some(status) {
-        return Ok(false);
+        return Ok(None);
     }
     let name = object.name_any();
     let patch = json!({
@@ -101,15 +123,21 @@ where
         },
         "status": status,
     });
-    api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch))
-        .await
-        .map_err(|source| VerbError::new::<K>("apply the status of", object.namespace().as_deref(), &name, source))?;
-    Ok(true)
+    let written =
+        api.patch_status(&name, &PatchParams::apply(manager.as_ref()).force(), &Patch::Apply(&patch)).await.map_err(
+            |source| VerbError::new::<K>("apply the status of", object.namespace().as_deref(), &name, source),
+        )?;
+    Ok(written.resource_version())
 }
 
 /// Merges into a status only if the object is still as `read` (its resourceVersion goes along). Of several writers one
 /// wins, the others get a conflict. Claims are written this way.
-pub async fn patch_status_guarded<K>(api: &Api<K>, read: &K, status: serde_json::Value) -> Result<K, VerbError>
+pub async fn patch_status_guarded<K>(
+    api: &Api<K>,
+    manager: FieldManager,
+    read: &K,
+    status: serde_json::Value,
+) -> Result<K, VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
@@ -121,7 +149,7 @@ where
         "metadata": {"resourceVersion": read.resource_version().unwrap_or_else(|| "none".to_owned())},
         "status": status,
     });
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let params = PatchParams { field_manager: Some(manager.as_ref().to_owned()), ..PatchParams::default() };
     api.patch_status(&name, &params, &Patch::Merge(&patch))
         .await
         .map_err(|source| VerbError::new::<K>("claim", read.namespace().as_deref(), &name, source))
@@ -146,7 +174,8 @@ pub async fn create_or_adopt(
 ) -> Result<Created<Job>, VerbError> {
     let name = job.name_any();
     let namespace = job.namespace();
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let params =
+        PostParams { field_manager: Some(FieldManager::Sennight.as_ref().to_owned()), ..PostParams::default() };
     match api.create(&params, job).await {
         Ok(created) => Ok(Created::New(created)),
         Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -179,43 +208,55 @@ where
     }
 }
 
-/// Adds a finalizer; sends nothing if the object has it.
-pub async fn add_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<(), VerbError>
+/// Adds finalizers in one write; sends nothing if the object has them all. Gives the resourceVersion that the write made.
+pub async fn add_finalizers<K>(api: &Api<K>, object: &K, finalizers: &[&str]) -> Result<Option<String>, VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
-    if object.finalizers().iter().any(|f| f == finalizer) {
-        return Ok(());
+    let missing = finalizers.iter().filter(|name| !object.finalizers().iter().any(|has| has == *name));
+    let missing: Vec<String> = missing.map(|name| (*name).to_owned()).collect();
+    if missing.is_empty() {
+        return Ok(None);
     }
-    let mut all = object.finalizers().to_vec();
-    all.push(finalizer.to_owned());
-    write_finalizers(api, object, &all).await
+    write_finalizers(api, object, &[object.finalizers(), &missing].concat()).await
 }
 
 /// Removes a finalizer; sends nothing if the object does not have it. An object that is gone already counts as success.
-pub async fn remove_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<(), VerbError>
+/// Gives the resourceVersion that the write made.
+pub async fn remove_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<Option<String>, VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
     if !object.finalizers().iter().any(|f| f == finalizer) {
-        return Ok(());
+        return Ok(None);
     }
     let remaining: Vec<String> = object.finalizers().iter().filter(|f| *f != finalizer).cloned().collect();
     match write_finalizers(api, object, &remaining).await {
-        Err(VerbError { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(()),
+        Err(VerbError { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(None),
         other => other,
     }
 }
 
-async fn write_finalizers<K>(api: &Api<K>, object: &K, finalizers: &[String]) -> Result<(), VerbError>
+async fn write_finalizers<K>(api: &Api<K>, object: &K, finalizers: &[String]) -> Result<Option<String>, VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
     let name = object.name_any();
     // The list is replaced whole: the resourceVersion keeps a finalizer that somebody else has just added.
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
-    api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
-        .await
-        .map(drop)
-        .map_err(|source| VerbError::new::<K>("change the finalizers of", object.namespace().as_deref(), &name, source))
+    let written = api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.map_err(|source| {
+        VerbError::new::<K>("change the finalizers of", object.namespace().as_deref(), &name, source)
+    })?;
+    Ok(written.resource_version())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_field_managers_names_each_of_them() {
+        let all = [FieldManager::Sennight, FieldManager::Cleanup, FieldManager::Record];
+        assert_eq!(all.map(|manager| manager.as_ref().to_owned()).as_slice(), FIELD_MANAGERS);
+    }
 }

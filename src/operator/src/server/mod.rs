@@ -10,7 +10,7 @@ use crate::cache::jobs::JobKind;
 use crate::error::{ReconcileError, ServerFault};
 use crate::runtime::informer::{Informer, ReconcileLoop};
 use crate::runtime::instrumented::{FailingSince, requeue_after};
-use crate::runtime::writes::apply_status;
+use crate::runtime::writes::{FieldManager, apply_status};
 use chrono::{DateTime, Utc};
 pub use controller::ServerController;
 use kube::ResourceExt;
@@ -58,7 +58,7 @@ async fn reconcile(server: Arc<DatabaseServer>, controller: Arc<ServerController
     }
     let drill = drill::round(&server, &mut status, &controller).await?;
     let api = Api::namespaced(controller.client.clone(), &namespace);
-    apply_status(&api, &*server, server.status.as_ref(), &status).await?;
+    apply_status(&api, FieldManager::Sennight, &*server, server.status.as_ref(), &status).await?;
     checked?;
     let drill = drill.map(|at| (at - controller.clock.now()).to_std().unwrap_or_default().max(Duration::from_secs(1)));
     Ok(requeue_after(controller.clock, drill.map_or(interval, |drill| drill.min(interval))))

@@ -11,7 +11,7 @@ use crate::error::ReconcileError;
 use crate::runtime::informer::{Informer, ReconcileLoop};
 use crate::runtime::instrumented::{FailingSince, pause, requeue_after};
 use crate::runtime::telemetry::ReadyLabel;
-use crate::runtime::writes::{VerbError, apply_status};
+use crate::runtime::writes::{FieldManager, VerbError, apply_status};
 use chrono::{DateTime, TimeDelta, Utc};
 pub use controller::StorageController;
 use gather::gather;
@@ -106,7 +106,7 @@ async fn write(
         set(&mut status.conditions, condition, controller.clock.now());
     }
     let api = Api::namespaced(controller.client.clone(), &namespace);
-    apply_status(&api, storage, storage.status.as_ref(), &status).await?;
+    apply_status(&api, FieldManager::Sennight, storage, storage.status.as_ref(), &status).await?;
     count_ready(storage, &status, controller);
     Ok(delayed)
 }

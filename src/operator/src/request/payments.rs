@@ -1,11 +1,8 @@
 //! One payment, one restore: finds another request of the namespace with the same payment reference. And refunds: what
 //! billing owes when a request ends or is deleted.
 
+use super::list_beside;
 use crate::error::ReconcileError;
-use crate::runtime::instrumented::ReconcileMetrics;
-use crate::runtime::writes::VerbError;
-use kube::api::{Api, ListParams};
-use kube::runtime::events::EventType;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use sennight_api::RestoreRequest;
@@ -14,14 +11,13 @@ use sennight_api::restore_status::RestorePhase;
 use sennight_core::gate::{Payment, SameReference, reference_holder};
 use sennight_core::restore::RefundOwed;
 
-/// RestoreRequests in one page of a list.
-const PAGE: u32 = 500;
-
-fn reference(object: &RestoreRequest) -> Option<&str> {
+/// Billing's reference of the payment.
+pub fn reference(object: &RestoreRequest) -> Option<&str> {
     object.status.as_ref()?.payment.as_ref()?.reference.as_deref()
 }
 
-fn paid(object: &RestoreRequest) -> bool {
+/// Whether billing says that it is paid.
+pub fn paid(object: &RestoreRequest) -> bool {
     object.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Paid))
 }
 
@@ -65,21 +61,8 @@ pub async fn reused_now(object: &RestoreRequest, client: &Client) -> Result<Opti
     if reference(object).is_none() {
         return Ok(None);
     }
-    let namespace = object.namespace().unwrap_or_default();
-    let api: Api<RestoreRequest> = Api::namespaced(client.clone(), &namespace);
-    let mut page = ListParams::default().limit(PAGE);
-    let mut others = Vec::new();
-    loop {
-        let list = api.list(&page).await;
-        let list = list.map_err(|source| {
-            VerbError::new::<RestoreRequest>("list beside", Some(&namespace), &object.name_any(), source)
-        })?;
-        others.extend(list.items.iter().filter_map(|other| same_reference(object, other)));
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page.continue_token = Some(token),
-            None => return Ok(reused_reference(object, &others)),
-        }
-    }
+    let others = list_beside(object, client, |other| same_reference(object, &other)).await?;
+    Ok(reused_reference(object, &others))
 }
 
 /// The refund that billing owes: the request is paid and ended, delivered nothing, and has no refund recorded. Not in phase
@@ -90,24 +73,4 @@ pub fn owed(object: &RestoreRequest) -> Option<RefundOwed> {
     let undelivered = matches!(status.phase, Some(RestorePhase::Denied | RestorePhase::Expired | RestorePhase::Failed));
     let refunded = status.payment.as_ref().is_some_and(|payment| payment.refund.is_some());
     (paid(object) && undelivered && !refunded).then_some(RefundOwed { since })
-}
-
-/// Publishes an Event when a paid request is deleted before it ran, or while a refund is owed. Besides the audit record, the
-/// Event is all that stays of the debt.
-pub async fn warn_about_deleted_payment(object: &RestoreRequest, reconcile_metrics: &ReconcileMetrics) {
-    let status = object.status.clone().unwrap_or_default();
-    let runs = status.claim.is_some() && status.finished_at.is_none();
-    let (open, owed) = (status.finished_at.is_none(), owed(object).is_some());
-    if object.metadata.deletion_timestamp.is_none() || !paid(object) || runs || !(open || owed) {
-        return;
-    }
-    let reference = reference(object).unwrap_or("without a reference");
-    let note = if owed {
-        format!(
-            "paid ({reference}), nothing was delivered, and deleted: it stays until billing has recorded the refund"
-        )
-    } else {
-        format!("deleted after it was paid ({reference}) and before it ran: billing owes a refund")
-    };
-    reconcile_metrics.publish_event(object, EventType::Warning, "PaidRequestDeleted", "RefundDue", &note).await;
 }

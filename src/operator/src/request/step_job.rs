@@ -1,14 +1,16 @@
 //! Builds the worker's Job of each restore step: its task, mounts, labels and deadline.
 
-use super::gather::ObservedRequest;
 use super::job_results;
+use super::references::References;
 use crate::error::TaskUnavailable;
 use crate::settings::Timing;
 use crate::targets;
 use crate::worker_job::{Mount, WorkerJob, labels};
 use chrono::TimeDelta;
 use kube::{Resource, ResourceExt};
-use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest, RestoreRequestStatus};
+use sennight_api::{
+    BackupSchedule, BackupStorage, DatabaseServer, ExportProfile as ProfileObject, RestoreRequest, RestoreRequestStatus,
+};
 use sennight_core::gate::Mode;
 use sennight_core::names::{RestoreStep, new_database, previous_database, restore_job};
 use sennight_core::profile::ExportProfile;
@@ -29,23 +31,34 @@ const CUTOVER_SECONDS: i64 = 300;
 /// Longest `recover-cutover` in seconds: it waits for a lock, then for sessions to end.
 const RECOVER_SECONDS: i64 = 600;
 
+/// What a step's Job is built from.
+#[derive(Clone, Copy)]
+pub struct StepInputs<'a> {
+    /// The request.
+    pub object: &'a RestoreRequest,
+    /// Its status, with what this reconcile has learnt.
+    pub status: &'a RestoreRequestStatus,
+    /// Schedule, storage and server.
+    pub references: &'a References,
+    /// The ExportProfile of an export.
+    pub profile: Option<&'a ProfileObject>,
+    /// The pinned backup.
+    pub backup: Option<&'a BackupRef>,
+    /// Deadlines of Jobs.
+    pub timing: &'a Timing,
+}
+
 /// The Job of a step. Fails if an object that it needs has been removed.
-pub fn worker(
-    object: &RestoreRequest,
-    status: &RestoreRequestStatus,
-    step: RestoreStep,
-    attempt: i32,
-    backup: Option<&BackupRef>,
-    observed: &ObservedRequest,
-    timing: &Timing,
-) -> Result<WorkerJob, TaskUnavailable> {
-    let references = observed.schedule.as_deref().zip(observed.server.as_deref()).zip(observed.storage.as_deref());
-    let ((schedule, server), storage) = references.ok_or(TaskUnavailable::ReferenceGone)?;
+pub fn worker(inputs: StepInputs<'_>, step: RestoreStep, attempt: i32) -> Result<WorkerJob, TaskUnavailable> {
+    let StepInputs { object, status, references, profile, backup, timing } = inputs;
+    let References { schedule, storage, server } = references;
+    let all = schedule.as_deref().zip(server.as_deref()).zip(storage.as_deref());
+    let ((schedule, server), storage) = all.ok_or(TaskUnavailable::ReferenceGone)?;
     let uid = object.uid().unwrap_or_default();
     let backup = || backup.cloned().ok_or(TaskUnavailable::ReferenceGone);
     let (task, database_mounts) = match step {
-        RestoreStep::Export => (export(object, status, schedule, server, backup()?, observed)?, Vec::new()),
-        RestoreStep::LiveIds => live_ids(object, schedule, server, observed)?,
+        RestoreStep::Export => (export(object, status, schedule, server, backup()?, profile)?, Vec::new()),
+        RestoreStep::LiveIds => live_ids(object, schedule, server, profile)?,
         RestoreStep::Cutover => {
             let (task, mounts) = cutover(object, status, schedule, server)?;
             (Task::Cutover(task), mounts)
@@ -115,9 +128,9 @@ fn export(
     schedule: &BackupSchedule,
     server: &DatabaseServer,
     backup: BackupRef,
-    observed: &ObservedRequest,
+    profile: Option<&ProfileObject>,
 ) -> Result<Task, TaskUnavailable> {
-    let profile = observed.profile.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
+    let profile = profile.ok_or(TaskUnavailable::ReferenceGone)?;
     Ok(Task::Export(ExportTask {
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),
@@ -146,9 +159,9 @@ fn live_ids(
     object: &RestoreRequest,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
-    observed: &ObservedRequest,
+    profile: Option<&ProfileObject>,
 ) -> Result<(Task, Vec<Mount>), TaskUnavailable> {
-    let profile = observed.profile.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
+    let profile = profile.ok_or(TaskUnavailable::ReferenceGone)?;
     let profile = ExportProfile::from(profile.spec.clone());
     let own = schedule.spec.database.credentials_secret_ref.as_ref();
     let secret = own.unwrap_or(&server.spec.dump_credentials_secret_ref);
@@ -230,7 +243,7 @@ fn safety_backup_task(
     timing: &Timing,
 ) -> Result<(Task, Vec<Mount>), TaskUnavailable> {
     let restore = server.spec.restore_credentials_secret_ref.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
-    let previous = status.previous_database.as_ref().ok_or(TaskUnavailable::NotPrepared)?;
+    let previous = status.replaced_database().ok_or(TaskUnavailable::NotPrepared)?;
     let own = schedule.spec.database.credentials_secret_ref.as_ref();
     let dump = own.unwrap_or(&server.spec.dump_credentials_secret_ref);
     let (database, mut mounts) = targets::database(server, &previous.name, &dump.name);
@@ -269,7 +282,7 @@ fn drop_database_task(
     let live = &schedule.spec.database.name;
     let (database, mounts) = targets::database(server, live, &secret.name);
     let uid = object.uid().unwrap_or_default();
-    let (database_to_drop, safety_backup) = match &status.previous_database {
+    let (database_to_drop, safety_backup) = match status.replaced_database() {
         Some(previous) => {
             let safety = previous.safety_backup.as_ref().ok_or(TaskUnavailable::NotPrepared)?;
             let backup = BackupRef {
@@ -278,7 +291,7 @@ fn drop_database_task(
                 manifest_sha256: Some(safety.manifest_sha256.clone()),
             };
             let number = previous.oid.try_into().map_err(|_| TaskUnavailable::NotPrepared)?;
-            (DatabaseToDrop { name: previous.name.clone(), number: Some(number), mark: Mark::Previous }, Some(backup))
+            (DatabaseToDrop { name: previous.name, number: Some(number), mark: Mark::Previous }, Some(backup))
         }
         // Without an OID: each attempt at `prepare` made another one. The worker recognises it by its mark.
         None => (DatabaseToDrop { name: new_database(live, &uid), number: None, mark: Mark::Restore }, None),

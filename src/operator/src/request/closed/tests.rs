@@ -3,7 +3,8 @@
 use super::*;
 use crate::authority::check as authority;
 use crate::cache::open_requests;
-use crate::restore::{gather, undo};
+use crate::request::undo;
+use crate::restore::gather;
 use sennight_api::ConditionStatus;
 use sennight_api::restore_report::AuditHead;
 use sennight_core::result::TAKEN_BACK;
@@ -37,7 +38,7 @@ fn ended(name: &str, mode: &str, fields: &Value) -> RestoreRequest {
 
 /// The same with a head that tells of what it is now.
 fn recorded(mut request: RestoreRequest) -> RestoreRequest {
-    let state = audit_record::state(&request).digest();
+    let state = audit_state(&request).digest();
     if let Some(status) = &mut request.status {
         status.audit = Some(AuditHead { storage: "b".into(), seq: 9, sha256: "0".repeat(64), state });
     }
@@ -159,7 +160,7 @@ fn answers(other: &RestoreRequest) -> Vec<String> {
         format!("{:?}", gather::measured(other)),
         format!("{} {:?} {:?}", undo::swapped(other), undo::live_oid_after(other), undo::committed_at(other)),
         format!("{:?}", undo::undoing(&full, &[Arc::new(other.clone())])),
-        format!("{} {:?} {:?}", cleanup::nothing_left(status), status.previous_database, status.claim),
+        format!("{} {:?} {:?}", nothing_left(status), status.previous_database, status.claim),
         format!("{:?} {}", status.waiting_on, is_true(&status.conditions, RequestCondition::RefundDue)),
         format!("{:?}", status.backup.as_ref().map(|backup| &backup.id)),
     ]

@@ -1,14 +1,13 @@
 //! Closed requests: they have ended, and nothing of hold, databases or audit record is left to do. The cache keeps only the
 //! fields that other requests and metrics read. A closed request is deleted after `--request-retention`.
 
-use super::{audit_record, cleanup, payments};
-use crate::error::ReconcileError;
+use super::audit_state::audit_state;
+use super::leftovers::nothing_left;
+use super::payments;
 use crate::runtime::namespaced_watch::prune;
-use crate::runtime::writes::delete;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::Api;
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_request::{Requester, Ticket};
 use sennight_api::restore_status::{JobRecord, Payment, PinnedBackup, RestoreResult};
@@ -19,24 +18,6 @@ use std::time::Duration;
 const KEPT_CONDITIONS: [RequestCondition; 4] =
     [RequestCondition::Complete, RequestCondition::Paid, RequestCondition::RefundDue, RequestCondition::UndoAvailable];
 
-/// Deletes a request whose retention is over. True when it did.
-pub async fn delete_expired(
-    object: &RestoreRequest,
-    retention: Duration,
-    client: &Client,
-    now: DateTime<Utc>,
-) -> Result<bool, ReconcileError> {
-    let due = deletion_time(object, retention).is_some_and(|at| now >= at);
-    // While its previous database is on the server, the request is the only record of it.
-    let nothing_left = object.status.as_ref().is_none_or(cleanup::nothing_left);
-    if !due || !nothing_left || object.metadata.deletion_timestamp.is_some() {
-        return Ok(false);
-    }
-    let api: Api<RestoreRequest> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
-    delete(&api, object).await?;
-    Ok(true)
-}
-
 /// When a request is deleted; `None` while it has not ended or billing owes a refund for it.
 pub fn deletion_time(object: &RestoreRequest, retention: Duration) -> Option<DateTime<Utc>> {
     let keep = TimeDelta::from_std(retention).unwrap_or(TimeDelta::days(90));
@@ -45,7 +26,7 @@ pub fn deletion_time(object: &RestoreRequest, retention: Duration) -> Option<Dat
 
 /// Whether billing owes nothing. The condition RefundDue is the operator's own: while it is True, a refund that billing has
 /// recorded is not in the audit record yet.
-fn nothing_owed(object: &RestoreRequest) -> bool {
+pub fn nothing_owed(object: &RestoreRequest) -> bool {
     let due = object.status.as_ref().is_some_and(|status| is_true(&status.conditions, RequestCondition::RefundDue));
     payments::owed(object).is_none() && !due
 }
@@ -53,16 +34,21 @@ fn nothing_owed(object: &RestoreRequest) -> bool {
 /// Whether a request is closed, by the object alone: so thousands of them cost a restart no request.
 pub fn is_closed(object: &RestoreRequest) -> bool {
     let Some(status) = &object.status else { return false };
-    let recorded = || status.audit.as_ref().is_some_and(|head| head.state == audit_record::state(object).digest());
+    let recorded = || status.audit.as_ref().is_some_and(|head| head.state == audit_state(object).digest());
     status.compacted
         || (status.finished_at.is_some()
             && status.observed_generation == object.metadata.generation
             && status.jobs.iter().all(|job| job.outcome.is_some())
-            && cleanup::nothing_left(status)
+            && nothing_left(status)
             && !is_true(&status.conditions, RequestCondition::Held)
             && object.metadata.deletion_timestamp.is_none()
             && object.finalizers().is_empty()
             && recorded())
+}
+
+/// Whether the object is the shortened one of a closed request: nobody has to do anything for it but delete it one day.
+pub fn is_compacted(object: &RestoreRequest) -> bool {
+    object.status.as_ref().is_some_and(|status| status.compacted)
 }
 
 /// Shrinks a request before it is cached, if it is closed.

@@ -1,5 +1,6 @@
 //! Writes the end of a restore's Job into its request's status, and gives each step's state as input of the decision. Pure.
 
+use super::ownership::{Controller, controller_of_step_named};
 use crate::runtime::instrumented::cut;
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight_api::RestoreRequestStatus;
@@ -13,8 +14,6 @@ use sennight_protocol::report::{Outcome, TaskReport};
 
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 1000;
-/// From this many Jobs on, old attempts are dropped from status: the schema takes 40.
-const MAX_JOBS: usize = 30;
 
 /// State of a Job.
 #[derive(Debug, Clone, PartialEq)]
@@ -218,14 +217,18 @@ pub fn repeatable_failures(status: &RestoreRequestStatus, wanted: RestoreStep, l
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// Makes room for one more Job in a list that the schema bounds: drops the oldest attempt that has a later one.
-pub fn make_room(jobs: &mut Vec<JobRecord>) {
-    if jobs.len() < MAX_JOBS {
+/// Makes room for one more Job of the controller in a list that the schema bounds: drops its oldest attempt that has a
+/// later one.
+pub fn make_room(jobs: &mut Vec<JobRecord>, controller: Controller) {
+    let mine = |job: &JobRecord| controller_of_step_named(&job.step) == controller;
+    if jobs.iter().filter(|job| mine(job)).count() < controller.jobs_kept() {
         return;
     }
     let repeated = |at: &usize| {
         let job = &jobs[*at];
-        job.outcome.is_some() && jobs[*at..].iter().any(|later| later.step == job.step && later.attempt > job.attempt)
+        mine(job)
+            && job.outcome.is_some()
+            && jobs[*at..].iter().any(|later| later.step == job.step && later.attempt > job.attempt)
     };
     if let Some(oldest) = (0..jobs.len()).find(repeated) {
         jobs.remove(oldest);
@@ -339,10 +342,13 @@ mod tests {
         };
         let mut jobs: Vec<JobRecord> = vec![job("preflight", 1)];
         for attempt in 1..=200 {
-            make_room(&mut jobs);
+            make_room(&mut jobs, Controller::Cleanup);
+            jobs.push(job("safety-backup", attempt));
+            make_room(&mut jobs, Controller::Restore);
             jobs.push(job("prepare", attempt));
         }
-        assert!(jobs.len() <= MAX_JOBS, "{}", jobs.len());
+        let longest = Controller::Restore.jobs_kept() + Controller::Cleanup.jobs_kept();
+        assert!(jobs.len() <= longest, "{}", jobs.len());
         assert_eq!((jobs[0].name.as_str(), jobs.last().unwrap().attempt), ("preflight-1", 200));
     }
 
