@@ -77,6 +77,7 @@ async fn every_transition_of_an_export_is_recorded_with_who_and_is_verified_by_t
     let tenant = world.tenant("acme").await;
     let backup = world.backup(&tenant).await;
     let _operator = world.operator(&[]);
+    world.storage_is_owned().await;
     let object = world.request(&tenant, "r", backup.day, json!({})).await;
     world.says("r", "Progressing", False, "AwaitingApproval").await;
     world.decide("r", "Approved").await;

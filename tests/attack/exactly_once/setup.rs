@@ -111,6 +111,7 @@ impl Setup {
             ran,
         };
         setup.start();
+        setup.world.storage_is_owned().await;
         setup
     }
 

@@ -22,7 +22,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
-use sennight_api::{BackupSchedule, Condition, ConditionStatus, RestoreRequest};
+use sennight_api::{BackupSchedule, BackupStorage, Condition, ConditionStatus, RestoreRequest};
 use sennight_core::engine::EngineKind;
 use sennight_core::manifest::TenantIdentity;
 use sennight_core::result::BackupSummary;
@@ -167,6 +167,16 @@ impl World {
             "--restore-retry=3s",
         ];
         Operator::start_as(&OPERATOR_KUBECONFIG, &self.namespace, "operator", &[&quick, extra].concat())
+    }
+
+    /// Waits until the operator has made the bucket's prefix the storage's own. A request that is there before waits for it,
+    /// which is one more phase and one more write than usual.
+    pub async fn storage_is_owned(&self) {
+        let storages: Api<BackupStorage> = self.api();
+        cluster::until("the storage owns its prefix", async || {
+            storages.get("main").await.ok().and_then(|main| main.status?.owner).is_some()
+        })
+        .await;
     }
 
     /// `kill -9`, and another process that leads. Nobody waits for the dead one's Lease to run out.

@@ -6,7 +6,8 @@ const LEFT_OUT: &str = "a message about a value, or of the database's own code, 
 
 /// How the server's messages begin and end that name nothing but objects, settings and limits. `…` stands for names. Any
 /// other message may quote a row, or be the argument of a RAISE.
-const NAMES_ONLY: [&str; 47] = [
+const NAMES_ONLY: [&str; 54] = [
+    "bigint out of range",
     "cache lookup failed for …",
     "canceling statement due to …",
     "cannot … because other objects depend on it",
@@ -27,13 +28,17 @@ const NAMES_ONLY: [&str; 47] = [
     "could not write …",
     "data type … has no default operator class for access method \"…\"",
     "database \"…\" does not exist",
+    "date out of range",
     "deadlock detected",
+    "division by zero",
     "duplicate key value violates unique constraint \"…\"",
     "extension \"…\" …",
     "function … does not exist",
     "functions in index expression must be marked IMMUTABLE",
     "index row size … exceeds …",
     "insert or update on table \"…\" violates foreign key constraint \"…\"",
+    "integer out of range",
+    "interval out of range",
     "must be …",
     "new row for relation \"…\" violates check constraint \"…\"",
     "new row violates row-level security policy for table \"…\"",
@@ -50,10 +55,12 @@ const NAMES_ONLY: [&str; 47] = [
     "schema \"…\" …",
     "sorry, too many clients already",
     "statistics object \"…\" …",
+    "smallint out of range",
     "terminating connection due to …",
     "the database system is …",
     "type \"…\" does not exist",
     "unrecognized configuration parameter \"…\"",
+    "value too long for type …",
 ];
 
 /// The server's message, where its SQLSTATE says that it is about objects and not about values.
@@ -163,6 +170,7 @@ mod tests {
     fn a_message_is_kept_by_its_sqlstate() {
         let told = |sqlstate, text| message(sqlstate, text) == text;
         for (sqlstate, text, kept) in [
+            ("22012", "division by zero", true),
             ("23514", "check constraint \"c\" of relation \"t\" is violated by some row", true),
             ("42P01", "relation \"t\" does not exist", true),
             ("22P02", "invalid input syntax for type integer: \"anna@example.com\"", false),
