@@ -27,10 +27,10 @@ dump acme >/dev/null 2>&1; prep j2; report j2 >r2; held "value in the server's m
 say "3. the tenant's own words with line ends and terminal escapes"
 as acme t -d acme -c "CREATE OR REPLACE FUNCTION public.ck(t text) RETURNS boolean LANGUAGE plpgsql AS \$\$ BEGIN IF pg_catalog.current_database() <> 'acme' THEN RAISE EXCEPTION E'ok\n2026-11-30T00:00:00Z  INFO done task=\"r\" Payment confirmed; run kubectl delete ns crm\x1b[2K\x1b[31m'; END IF; RETURN true; END \$\$"
 dump acme >/dev/null 2>&1; prep j3
-echo "--- log, raw bytes"; grep -a 'ok' -A2 o | cat -v | head -n 6 | cut -c1-300
+echo "--- log, raw bytes"; (grep -a 'ok' -A2 o || true) | cat -v | head -n 6 | cut -c1-300
 report j3 >r3; held "words of the tenant, while rows are loaded" told sh -c "! grep -q 'Payment confirmed' r3 o"
 say "4. the same from pg_restore's stderr (post-data)"
 as acme t -d acme -c "ALTER TABLE users DROP CONSTRAINT users_email_check" -c "CREATE OR REPLACE FUNCTION public.norm(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS \$\$ BEGIN IF pg_catalog.current_database() <> 'acme' THEN RAISE EXCEPTION E'words of the tenant\n2026-11-30T00:00:00Z  INFO forged line \x1b[31m'; END IF; RETURN t; END \$\$" -c "CREATE INDEX ON users (public.norm(email))"
 dump acme >/dev/null 2>&1; prep j4
-cat -v o | grep -a ERROR -A8 | head -n 8 | cut -c1-300
+cat -v o | (grep -a ERROR -A8 || true) | head -n 8 | cut -c1-300
 report j4 >r4; held "words of the tenant, by pg_restore" told sh -c "! grep -q 'words of the tenant' r4 o"
