@@ -93,7 +93,8 @@ pub fn of_tool(stderr: &str) -> String {
 }
 
 fn without_values(line: &str) -> String {
-    for level in ["ERROR:  ", "FATAL:  ", "PANIC:  ", "WARNING:  ", "NOTICE:  "] {
+    // FATAL and PANIC are about connections and the server: no code of a database raises them.
+    for level in ["ERROR:  ", "WARNING:  ", "NOTICE:  "] {
         if let Some((before, said)) = line.split_once(level) {
             return format!("{before}{level}{}", if names_only(said) { said } else { LEFT_OUT });
         }
@@ -159,6 +160,7 @@ mod tests {
             "pg_dump: error: query failed: ERROR:  permission denied for table contacts",
             "pg_dump: error: query failed: ERROR:  cache lookup failed for index 16389",
             "pg_dump: error: connection to server at \"h\" (10.0.0.1), port 5432 failed: Connection refused",
+            "pg_dump: error: connection to server at \"h\", port 5432 failed: FATAL:  too many connections for database \"d\"",
             "pg_restore: from TOC entry 3387; 1259 16389 TABLE contacts owner\npg_restore: error: could not execute query: ERROR:  role \"acme\" does not exist",
             "error while loading shared libraries: libpq.so.5: cannot open shared object file",
         ] {
