@@ -44,11 +44,22 @@ who() {
     *) echo "ran as somebody else" ;;
   esac
 }
+# gone DATABASE: drops it, and says why not. Beside the other suites another session may have it for a moment.
+gone() {
+  local try
+  for try in 1 2 3 4 5; do
+    adm -d postgres -c "ALTER DATABASE $1 RESET ALL" 2>/dev/null || true
+    if adm -d postgres -c "DROP DATABASE IF EXISTS $1 WITH (FORCE)" 2>gone.err; then return; fi
+    sleep 1
+  done
+  cat gone.err
+  return 1
+}
 # clean: what the script before this one left
 clean() {
   local name
   for name in $(adm -d postgres -c "SELECT datname FROM pg_database WHERE datname ~ '^(acme|bcorp|forge|gone|sennight_drill)'"); do
-    adm -d postgres -c "ALTER DATABASE $name RESET ALL" -c "DROP DATABASE $name WITH (FORCE)" 2>/dev/null
+    gone "$name"
   done
   for name in acme bcorp sennight_dump sennight_restore sennight_r_acme; do
     adm -d postgres -c "DROP OWNED BY $name" -c "DROP ROLE $name" 2>/dev/null || true
