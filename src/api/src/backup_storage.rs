@@ -76,7 +76,8 @@ pub struct BackupStorageSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<SecretKeyRef>,
     /// Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_SESSION_TOKEN for the operator, which needs to
-    /// read and change the lifecycle configuration. Leave it out for ambient credentials (IRSA, Pod Identity, IMDS).
+    /// read and change the lifecycle configuration. Leave it out for ambient credentials (IRSA, Pod Identity,
+    /// IMDS), in a namespace that the operator's --ambient-s3-namespaces lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<LocalRef>,
     /// Secret of the same form for the pods that dump and restore; it needs objects only. Leave it out to give them

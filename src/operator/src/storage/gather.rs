@@ -3,7 +3,7 @@
 
 use super::controller::StorageController;
 use super::patrol;
-use super::validate::{bucket_of, overlap, policy};
+use super::validate::{bucket_of, overlap, policy, take_over};
 use crate::error::Unusable;
 use crate::runtime::writes::VerbError;
 use k8s_openapi::api::core::v1::Namespace;
@@ -51,7 +51,7 @@ async fn probe(storage: &BackupStorage, controller: &StorageController) -> Resul
     let now = controller.clock.now();
     let store = controller.stores.open_unowned(storage).await?;
     let store = store.with_capabilities(store.probe(now).await?);
-    let marker = store.own_prefix(&me, storage.spec.take_over.as_deref(), now).await?;
+    let marker = store.own_prefix(&me, take_over(storage, others.iter().map(AsRef::as_ref)), now).await?;
     Ok((store, marker))
 }
 

@@ -39,6 +39,20 @@ pub fn overlap<'a>(
     })
 }
 
+/// `spec.takeOver`, unless the owner of that id is a BackupStorage of this cluster: whoever collides with it is shown the id, and
+/// must not get a living storage's prefix by it.
+pub fn take_over<'a, 'b>(
+    storage: &'a BackupStorage,
+    others: impl IntoIterator<Item = &'b BackupStorage>,
+) -> Option<&'a str> {
+    let wanted = storage.spec.take_over.as_deref()?;
+    let owner_of = |other: &BackupStorage| other.status.as_ref().and_then(|status| status.owner.clone());
+    let lives = others
+        .into_iter()
+        .any(|other| other.uid() != storage.uid() && owner_of(other).is_some_and(|owner| owner.id == wanted));
+    (!lives).then_some(wanted)
+}
+
 fn owns(storage: &BackupStorage) -> bool {
     let owner = storage.status.as_ref().and_then(|status| status.owner.as_ref());
     owner.is_some_and(|owner| owner.is_of(&storage.spec))
@@ -113,6 +127,15 @@ mod tests {
         assert_eq!(overlap(&twins[0], &twins), Ok(()));
         let refused = overlap(&twins[1], &twins).unwrap_err();
         assert!(refused.to_string().contains("BackupStorage \"a\""), "{refused}");
+    }
+
+    #[test]
+    fn i5_a_storage_that_lives_in_this_cluster_is_not_taken_over() {
+        let (owner, mut squatter) = (storage("a", 1, "bucket", "x"), storage("b", 2, "bucket", "x"));
+        squatter.spec.take_over = Some("1".to_owned());
+        assert_eq!(take_over(&squatter, [&owner, &squatter]), None);
+        assert_eq!(take_over(&squatter, [&squatter]), Some("1"), "it is gone");
+        assert_eq!(take_over(&owner, [&squatter]), None, "nothing was asked for");
     }
 
     #[test]
