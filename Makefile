@@ -2,13 +2,13 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-part test-node test-fresh nightly integrity attack engines cases guards restore-faults bench bench-scale \
+.PHONY: help demo demo-down test test-fast test-part test-node test-fresh nightly integrity attack tenants engines cases guards restore-faults bench bench-scale \
   generate lint lint-text clippy build dist tools-test tools-lint tools-compile
 
 WITH := tests/cluster/with.sh
 CARGO := cargo
 # Test targets that no plain `cargo test` runs; --all-targets leaves them out as well.
-BY_NAME := --test node --test integrity --test attack --test engines --test globals --test cases --test restore_faults --test bench --test bench_scale
+BY_NAME := --test node --test integrity --test attack --test tenants --test engines --test globals --test cases --test restore_faults --test bench --test bench_scale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ test: ## everything: lint, tests without a node, a part of the long suites, test
 	@tests/cluster/suites.sh tools-test lint-text clippy test-fast test-part test-node
 
 nightly: ## the long suites one after another, on after a failure; hours; ends with the minutes of each (docs/testing.md)
-	@tests/cluster/suites.sh --all test-fresh guards attack restore-faults engines cases integrity
+	@tests/cluster/suites.sh --all test-fresh guards attack tenants restore-faults engines cases integrity
 
 # What a target runs it installs, or says what is missing; a moment where all is there.
 tools-test tools-lint tools-compile:
@@ -52,6 +52,9 @@ cases: tools-compile ## what the reviews found, as it ends today; SENNIGHT_CASE 
 
 attack: tools-compile ## the gate under attack: forgeries, weakened policies, crashes; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
 	@tests/cluster/run-tests.sh attack
+
+tenants: tools-compile ## hostile databases through every verb on PostgreSQL 15, 17 and 18; SENNIGHT_CASES chooses fewer, SENNIGHT_CASE one
+	@tests/cluster/run-tests.sh tenants
 
 guards: tools-lint ## take each marked guard (docs/guards.md) away in a copy of the source: its test must fail; half an hour
 	@$(WITH) services -- tests/attack/guards.sh all

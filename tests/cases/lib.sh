@@ -9,6 +9,7 @@ set -euo pipefail
 : "${SENNIGHT_TEST_PG_HOST:?run me under tests/cluster/with.sh services}"
 RUNDIR=$(dirname "$SENNIGHT_TEST_PG_CA")
 PGLOG=$RUNDIR/log/postgres.log
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 W=$(mktemp -d)
 chmod 755 "$W"
 trap 'rm -rf "$W"' EXIT
@@ -75,6 +76,13 @@ CREATE ROLE sennight_restore LOGIN CREATEDB PASSWORD 'r';
 GRANT pg_signal_backend TO sennight_restore;
 GRANT acme, bcorp TO sennight_restore;
 SQL
+  # from 16 on CREATEROLE, before that the three functions (docs/full-restore.md)
+  if [ "$(adm -d postgres -c "SELECT current_setting('server_version_num')::int >= 160000")" = t ]; then
+    adm -d postgres -c "ALTER ROLE sennight_restore CREATEROLE" -c "GRANT acme, bcorp TO sennight_restore WITH ADMIN OPTION"
+  else
+    adm -d postgres -f "$ROOT/config/postgresql/loading-role.sql" -c "GRANT USAGE ON SCHEMA sennight TO sennight_restore" \
+      -c "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA sennight TO sennight_restore"
+  fi
   as bcorp b -d bcorp -c "CREATE TABLE secret(x text); INSERT INTO secret VALUES ('row of another tenant')"
 }
 ST='{"bucket":"'$BUCKET'","endpoint":"'$SENNIGHT_TEST_S3_ENDPOINT'","forcePathStyle":true,"credentialsDir":"'$W'/s3"}'

@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use testkit::picture::Parts;
 use testkit::postgres::Server;
 use testkit::postgres::picture::Picture;
+use testkit::postgres::restore::may_load;
 use testkit::{Bucket, Database, backup_ref, context, dump_task, dump_with, path, unique};
 
 /// The roles that cases name; in a case's own run each has a name of its own.
@@ -90,13 +91,16 @@ impl<'a> Tenant<'a> {
             format!("ALTER ROLE {dump} BYPASSRLS"),
             format!("GRANT pg_read_all_data TO {dump}"),
             format!("ALTER ROLE {restore} CREATEDB"),
-            format!("GRANT pg_signal_backend, {owner}, {app}, {other} TO {restore}"),
+            format!("GRANT pg_signal_backend TO {restore}"),
         ]);
         let options = self.case.head("database").unwrap_or_default();
         statements.push(format!("CREATE DATABASE {} OWNER {owner} {options}", ident(self.name())));
         // Grants that are told differ from those that are taken for granted, and say the same.
         statements.push(format!("GRANT CONNECT ON DATABASE {} TO PUBLIC", ident(self.name())));
         self.admin(&statements).await;
+        let session = Database::on(self.server.port, "postgres").session().await;
+        may_load(&session, &restore, &[&owner, &app, &other]).await;
+        session.close().await;
         let mut psql = self.server.tool("psql", self.name());
         let text = self.case.text.replace("t1_", &self.prefix);
         let arguments = ["-X", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=-"];
@@ -182,6 +186,7 @@ impl<'a> Tenant<'a> {
             database: database.clone(),
             parallelism: 2,
             headroom_bytes: None,
+            allow_shared_owners: true,
             hooks_dir: None,
         }
     }

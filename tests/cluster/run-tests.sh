@@ -3,6 +3,7 @@
 # run-tests.sh integrity [ARGS…]: the long suites, on three stores and three majors of PostgreSQL.
 # run-tests.sh engines [ARGS…]: the MySQL family on its three servers; part: on the host's MariaDB.
 # run-tests.sh attack [ARGS…]: the gate under attack, on the API tier. part: some cases of these and of the long suites.
+# run-tests.sh tenants [ARGS…]: hostile databases on three majors of PostgreSQL, on the services.
 # run-tests.sh cases [ARGS…]: the cases of the reviews, on the API tier with PostgreSQL and MariaDB; more servers as above.
 # run-tests.sh restore-faults [ARGS…]: restores under kill -9, at every statement, on the services.
 # run-tests.sh node [ARGS…]: tests/node.rs on a real node with the image of the Dockerfile, and MinIO, PostgreSQL and MariaDB as pods.
@@ -60,12 +61,25 @@ on_integrity() {
   return $code
 }
 
+# Hostile databases, on the host's PostgreSQL and on each other major.
+on_tenants() {
+  local code=0 major port
+  cargo test --locked --package testkit --test tenants -- --nocapture "$@" || code=$?
+  for major in ${SENNIGHT_PG_MAJORS:-}; do
+    port=SENNIGHT_TEST_PG_PORT_$major
+    log "hostile databases on PostgreSQL $major"
+    SENNIGHT_TEST_PG_PORT=${!port} cargo test --locked --package testkit --test tenants -- --nocapture "$@" || code=$?
+  done
+  return $code
+}
+
 # The long tests on the API server, and some cases of each long suite; what needs the API server beside what does not.
 on_part() {
   local code=0 gate
   gate=$(mktemp)
   on_gate >"$gate" 2>&1 &
   cargo test --locked --package testkit --no-fail-fast --test integrity --test engines -- --nocapture || code=$?
+  SENNIGHT_CASES=6 SENNIGHT_PG_MAJORS='' on_tenants || code=$?
   # It changes settings of whole servers: it has one of its own, the long tests on the API server are at work on the other.
   "$CLUSTER_SRC/with.sh" services -- cargo test --locked --package testkit --test globals -- --nocapture || code=$?
   # It crashes the database server: it has one of its own, the others are at work on theirs.
@@ -127,11 +141,17 @@ case $verb in
     ;;
   on-servers) on_servers "$@" ;;
   part)
-    compiled "the long suites" --test api --test integrity --test engines --test globals --test restore_faults --test attack --test bench_scale
+    compiled "the long suites" --test api --test integrity --test tenants --test engines --test globals --test restore_faults --test attack --test bench_scale
     export SENNIGHT_CASES=${SENNIGHT_CASES:-60} SENNIGHT_MYSQL=${SENNIGHT_MYSQL-mariadb-10.11}
     counted "$CLUSTER_SRC/with.sh" api -- "$CLUSTER_SRC/run-tests.sh" on-part
     ;;
   on-part) on_part ;;
+  tenants)
+    export SENNIGHT_PG_MAJORS=${SENNIGHT_PG_MAJORS-17 18}
+    compiled "the hostile databases" --test tenants
+    counted "$CLUSTER_SRC/with.sh" services -- "$CLUSTER_SRC/run-tests.sh" on-tenants "$@"
+    ;;
+  on-tenants) on_tenants "$@" ;;
   engines)
     export SENNIGHT_MYSQL=${SENNIGHT_MYSQL-mariadb-10.11 mariadb-11.8 mysql-9}
     compiled "the engines' suite" --test engines --test globals

@@ -32,6 +32,7 @@ pub fn restore_task(live: &DatabaseTarget, name: &str, backup: &BackupSummary, r
         database: live.clone(),
         parallelism: 4,
         headroom_bytes: None,
+        allow_shared_owners: true,
         hooks_dir: None,
     }
 }

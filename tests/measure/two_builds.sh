@@ -82,7 +82,8 @@ for round in $(seq "$rounds"); do
   for build in $(order "$round"); do
     tasks=()
     for name in "${names[@]}"; do tasks+=("$(dump_task "$name" "$name" 1)"); done
-    timed "$build" dump "${tasks[@]}"
+    # A Job of its own: a worker that finds its reports has nothing left to do.
+    job=small-$build-$round timed "$build" dump "${tasks[@]}"
   done
 done
 report

@@ -106,6 +106,11 @@ pub struct DatabaseServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub restore_headroom_bytes: Option<i64>,
+    /// PostgreSQL: goes on with a full restore although objects in the backup belong to superusers, or to roles that own other
+    /// databases too. What one of these tenants wrote into its database can then reach the others. Leave it out, and such a
+    /// restore is refused with OwnersShared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_shared_owners: Option<bool>,
     /// SQL of the platform team that runs in every restored database before anybody sees it: erased persons, dismissed
     /// users, licence rows, paused mail queues. Each key that ends in `.sql` is one hook, run in the order of the names, by
     /// the restore role, in a transaction of its own. A hook that fails ends the restore; the live database stays.

@@ -341,8 +341,19 @@ pub struct Prepared {
     pub tables: i64,
     /// The platform team's hooks that ran in it, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 253)), extend("x-kubernetes-list-type" = "atomic"))]
-    pub hooks: Vec<String>,
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub hooks: Vec<HookReport>,
+}
+
+/// A hook that ran in the new database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HookReport {
+    /// Its key in the ConfigMap or Secret.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Rows that its statements changed, by the server's count. 0 may mean that it has met nothing to change.
+    pub rows: i64,
 }
 
 /// The point of no return.

@@ -36,6 +36,16 @@ impl TryFrom<i64> for DatabaseNumber {
     }
 }
 
+/// A hook that ran in a new database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HookRun {
+    /// Its key in the ConfigMap or Secret.
+    pub name: String,
+    /// Rows that its statements changed, by the server's count. 0 may mean that it has met nothing to change.
+    pub rows: i64,
+}
+
 /// What a successful task reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "did", rename_all_fields = "camelCase")]
@@ -58,9 +68,9 @@ pub enum Done {
         rows: i64,
         /// Tables loaded.
         tables: i64,
-        /// Names of the platform team's hooks that ran in it.
+        /// The platform team's hooks that ran in it.
         #[serde(default)]
-        hooks: Vec<String>,
+        hooks: Vec<HookRun>,
     },
     /// The live name now serves the backup's data.
     CutOver {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use sennight_core::manifest::{Manifest, Table, Totals};
 use sennight_core::progress::Stage;
-use sennight_core::result::DatabaseNumber;
+use sennight_core::result::{DatabaseNumber, HookRun};
 use sennight_protocol::report::TaskError;
 use sennight_protocol::restore::RestoreTask;
 use std::path::Path;
@@ -93,8 +93,8 @@ pub struct Prepared {
     pub live_number: DatabaseNumber,
     /// Number of the new one.
     pub new_number: DatabaseNumber,
-    /// Names of the hooks that ran.
-    pub hooks: Vec<String>,
+    /// The hooks that ran.
+    pub hooks: Vec<HookRun>,
 }
 
 /// Which database the live name stands for.

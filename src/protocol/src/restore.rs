@@ -28,6 +28,9 @@ pub struct RestoreTask {
     /// Directory with the platform team's hooks, `*.sql`; they run in the new database before anybody sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks_dir: Option<String>,
+    /// Owners of objects in the backup may be superusers, or own other databases too: the platform team has said so.
+    #[serde(default)]
+    pub allow_shared_owners: bool,
 }
 
 /// A restore into a scratch database, to prove that a backup can be restored.

@@ -25,6 +25,7 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
         database: DatabaseTarget { database: task.identity.database.clone(), ..task.server.clone() },
         parallelism: 1,
         headroom_bytes: None,
+        allow_shared_owners: false,
         hooks_dir: None,
     };
     let backup = StoredBackup::open(&restore, context).await?;

@@ -66,7 +66,7 @@ async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_st
     assert_eq!(tenant.database.rows("contacts").await, that_day);
     assert_eq!(tenant.database.count("SELECT count(*) FROM hooked WHERE tenant = 'id-acme'").await, 1);
     let status = world.get("r").await.status.unwrap();
-    assert_eq!(status.prepared.unwrap().hooks, ["10-mark.sql"]);
+    assert_eq!(status.prepared.unwrap().hooks[0].name, "10-mark.sql");
     let kept = status.result.unwrap().previous_database.unwrap();
     let kept = testkit::Database::existing(&kept);
     assert_eq!(kept.count("SELECT count(*) FROM contacts").await, 8, "what was replaced is kept");

@@ -1,10 +1,10 @@
 //! Prepare again, hooks, drills, and dropping by marks only.
 
 use sennight_core::names::drill_database;
-use sennight_core::result::Done;
+use sennight_core::result::{Done, HookRun};
 use sennight_engine::mysql::ident;
 use sennight_protocol::restore::{DrillTask, RestoreTask};
-use sennight_worker::drill;
+use sennight_worker::{drill, prepare};
 use testkit::mysql::Server;
 use testkit::mysql::restore::{MysqlRestore, PASSWORD};
 use testkit::{backup_ref, path};
@@ -60,6 +60,10 @@ async fn hooks_run_before_anybody_sees_the_new_database_and_a_failing_one_ends_t
         assert!(failed.reason == "HookFailed" && failed.message.contains("20-broken.sql"), "{}: {failed}", server.name);
         assert_eq!(restore.beside().await, Vec::<String>::new(), "{}", server.name);
         std::fs::remove_file(dir.path().join("20-broken.sql")).unwrap();
+        let done =
+            prepare::run(&task, &restore.context("hooks")).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let Done::Prepared { hooks, .. } = done else { panic!("{done:?}") };
+        assert_eq!(hooks, [HookRun { name: "10-erased.sql".to_owned(), rows: 2 }], "{}", server.name);
         let task = restore.prepare(&task).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         let Done::CutOver { .. } = restore.cutover(&task, "pod").await.unwrap() else { panic!() };
         let rows = restore.list("SELECT CONCAT(id, at IS NULL) FROM t ORDER BY id").await;

@@ -169,6 +169,7 @@ async fn prepared(base: &Base, store: &Store, backup: &BackupRef, port: u16) -> 
         database: DatabaseTarget { port, ..base.database.target.clone() },
         parallelism: 1,
         headroom_bytes: None,
+        allow_shared_owners: true,
         hooks_dir: None,
     };
     prepare::run(&task, &context(store)).await.map(|_| ())

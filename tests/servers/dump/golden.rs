@@ -137,6 +137,7 @@ async fn a_golden_backup_is_restored_to_what_its_database_was() {
             database: live.target.clone(),
             parallelism: 2,
             headroom_bytes: None,
+            allow_shared_owners: true,
             hooks_dir: None,
         };
         let prepared = prepare::run(&task, &context(&bucket.store().await)).await.unwrap();

@@ -114,7 +114,7 @@ async fn each_thing_in_the_way_is_refused_by_its_own_name() {
             "RoleSettingsDenied",
             "GRANT them to it",
             format!("REVOKE {app} FROM {restorer}"),
-            format!("GRANT {app} TO {restorer}"),
+            format!("GRANT {app} TO {restorer} WITH ADMIN OPTION"),
         ),
         (
             "SettingsDenied",
@@ -147,7 +147,8 @@ async fn each_thing_in_the_way_is_refused_by_its_own_name() {
     }
 
     // Without membership in the owner three things fail at once, and all are told.
-    let (revoke, grant) = (format!("REVOKE {owner} FROM {restorer}"), format!("GRANT {owner} TO {restorer}"));
+    let (revoke, grant) =
+        (format!("REVOKE {owner} FROM {restorer}"), format!("GRANT {owner} TO {restorer} WITH ADMIN OPTION"));
     let three = ["NotOwner", "OwnersNotGranted", "RoleSettingsDenied"];
     refused_while(&restore, &task, (&three, "GRANT"), &revoke, &grant).await;
 

@@ -76,7 +76,12 @@ async fn a_backup_that_does_not_fit_the_server_is_refused_by_what_does_not_fit()
     // The maintenance database is no tenant's.
     let mut own = restore.restore_task(&backup);
     own.database.maintenance_database.clone_from(&restore.database);
-    refused(&restore, &own, &["LiveDatabaseReserved"], "a database of its own").await;
+    let mut expected = vec!["LiveDatabaseReserved"];
+    if restore.session("super", "postgres").await.server_major() < 16 {
+        // The functions are in the maintenance database.
+        expected.push("LoadingRoleDenied");
+    }
+    refused(&restore, &own, &expected, "a database of its own").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,6 +115,8 @@ async fn a_tablespace_of_a_single_index_must_be_there_and_open_to_the_restore_ro
     let task = restore.restore_task(&backup);
     refused(&restore, &task, &["TablespacesDenied"], &name).await;
     restore.sql("postgres", &format!("GRANT CREATE ON TABLESPACE {space} TO {restorer}")).await;
+    refused(&restore, &task, &["TablespacesDenied"], "WITH GRANT OPTION").await;
+    restore.sql("postgres", &format!("GRANT CREATE ON TABLESPACE {space} TO {restorer} WITH GRANT OPTION")).await;
     assert_eq!(restore.preflight(&task).await.refusals, []);
     let prepared = restore.prepare(&task).await.unwrap();
     let lies = "SELECT t.spcname::text FROM pg_class c JOIN pg_tablespace t ON t.oid = c.reltablespace WHERE c.relname = 'far'";
@@ -138,26 +145,17 @@ async fn with_tools(restore: &PostgresRestore, work: &Task, root: &Path, job: &s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_tools_that_are_missing_too_old_or_too_new_are_refused() {
+async fn client_tools_that_are_missing_or_too_old_are_refused() {
     let (restore, backup) = tenant("tools").await;
     let task = restore.restore_task(&backup);
     let server = restore.session("super", "postgres").await.server_major();
-    let (none, newer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    std::fs::create_dir(newer.path().join("17")).unwrap();
-    let bin = testkit::env("SENNIGHT_TEST_PG_BIN");
-    std::os::unix::fs::symlink(bin, newer.path().join("17/bin")).unwrap();
-    let mut cases = vec![(none.path(), "ClientToolsMissing")];
-    if server < 17 {
-        cases.push((newer.path(), "ClientToolsTooNew"));
+    let (none, expected) = (tempfile::tempdir().unwrap(), "ClientToolsMissing");
+    let before = everything(&restore).await;
+    for (verb, work) in [("look", Task::Preflight(task.clone())), ("make", Task::Prepare(task.clone()))] {
+        let job = format!("{}-{verb}-{expected}", restore.uid).to_lowercase();
+        assert_eq!(with_tools(&restore, &work, none.path(), &job).await, [expected], "{verb}");
     }
-    for (root, expected) in cases {
-        let before = everything(&restore).await;
-        for (verb, work) in [("look", Task::Preflight(task.clone())), ("make", Task::Prepare(task.clone()))] {
-            let job = format!("{}-{verb}-{expected}", restore.uid).to_lowercase();
-            assert_eq!(with_tools(&restore, &work, root, &job).await, [expected], "{verb}");
-        }
-        unchanged(&restore, &before, expected).await;
-    }
+    unchanged(&restore, &before, expected).await;
     if server < 17 {
         let task = resealed(&restore, &backup, |m| m.schema.tool = "pg_dump (PostgreSQL) 99.0".to_owned()).await;
         refused(&restore, &task, &["ClientToolsTooOld"], "the tools of PostgreSQL 99").await;

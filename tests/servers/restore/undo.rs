@@ -265,7 +265,7 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     assert_eq!(restore.oid(&done.previous_database).await, Some(done.live_number.0));
 
     // With a session on it, which is ended; and once more, which finds nothing.
-    let lingering = restore.session("owner", &done.previous_database).await;
+    let lingering = restore.session("restore", &done.previous_database).await;
     let gone = dropped(&restore, &task).await.unwrap();
     assert_eq!((gone.database.as_ref(), gone.number), (Some(&done.previous_database), Some(done.live_number)));
     assert!(lingering.query("SELECT 1", &[]).await.is_err());

@@ -4,7 +4,7 @@ use super::snapshot::ToySnapshot;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
-use sennight_core::result::{DatabaseDropped, DatabaseNumber, Preflight, Refusal};
+use sennight_core::result::{DatabaseDropped, DatabaseNumber, HookRun, Preflight, Refusal};
 use sennight_engine::Engine;
 use sennight_engine::dump::{DumpRequest, LiveTables, OpenDatabase};
 use sennight_engine::plain_files::{Directory, PlainFiles, README, readme};
@@ -113,7 +113,7 @@ impl Engine for ToyEngine {
             return Err(TaskError::refused("NameTaken", format!("{:?} is not this request's", request.database)));
         }
         let new_number = self.load(request).await?;
-        let hooks = request.hooks.iter().map(|hook| hook.name.clone()).collect();
+        let hooks = request.hooks.iter().map(|hook| HookRun { name: hook.name.clone(), rows: 0 }).collect();
         Ok(Prepared { live_number, new_number, hooks })
     }
 

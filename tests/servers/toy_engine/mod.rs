@@ -66,6 +66,7 @@ fn restore_task(backup: &BackupSummary, target: &DatabaseTarget, uid: &str) -> R
         database: target.clone(),
         parallelism: 1,
         headroom_bytes: None,
+        allow_shared_owners: true,
         hooks_dir: None,
     }
 }

@@ -109,6 +109,7 @@ impl MysqlRestore {
             database: self.target(),
             parallelism: 2,
             headroom_bytes: None,
+            allow_shared_owners: true,
             hooks_dir: None,
         }
     }

@@ -52,6 +52,11 @@ impl PostgresRestore {
             world.secret(role, &world.role(role), "s:e\\cret '\"");
         }
         world.sql("postgres", &world.roles()).await;
+        let session = world.session("super", "postgres").await;
+        let owners = ["owner", "app", "report"].map(|role| world.role(role));
+        let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
+        may_load(&session, &world.role("restore"), &owners).await;
+        session.close().await;
         let (database, owner) = (ident(database), ident(&world.role("owner")));
         world.sql("postgres", &format!("CREATE DATABASE {database} OWNER {owner}")).await;
         world.sql("postgres", &format!("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")).await;
@@ -68,13 +73,9 @@ impl PostgresRestore {
             write!(sql, "CREATE ROLE {} LOGIN PASSWORD {password};", role(name)).unwrap();
         }
         sql + &format!(
-            "ALTER ROLE {restore} CREATEDB; GRANT {owner}, {app}, {report} TO {restore};
-             GRANT pg_signal_backend TO {restore};
+            "ALTER ROLE {restore} CREATEDB; GRANT pg_signal_backend TO {restore};
              ALTER ROLE {dump} BYPASSRLS; GRANT pg_read_all_data TO {dump};",
             restore = role("restore"),
-            owner = role("owner"),
-            app = role("app"),
-            report = role("report"),
             dump = role("dump"),
         )
     }
@@ -213,6 +214,7 @@ impl PostgresRestore {
             database: self.target("restore"),
             parallelism: 2,
             headroom_bytes: None,
+            allow_shared_owners: true,
             hooks_dir: None,
         }
     }
@@ -411,4 +413,28 @@ pub async fn tamper(store: &Store, key: &str, change: impl FnOnce(&mut Vec<u8>))
 pub async fn first_data(store: &Store, backup: &BackupSummary) -> String {
     let listed = store.list(&format!("{}data/", backup.prefix)).await.unwrap();
     listed.into_iter().next().unwrap().key
+}
+
+/// Gives a restore role what docs/full-restore.md names for making loading roles: from 16 on CREATEROLE, before that the three
+/// functions. `session` is a superuser's, on the maintenance database.
+pub async fn may_load(session: &Session, restore: &str, owners: &[&str]) {
+    let (restore, owners) = (ident(restore), owners.iter().map(|owner| ident(owner)).collect::<Vec<_>>().join(", "));
+    let rights = if session.server_major() >= 16 {
+        format!("ALTER ROLE {restore} CREATEROLE; GRANT {owners} TO {restore} WITH ADMIN OPTION")
+    } else {
+        format!(
+            "GRANT {owners} TO {restore}; GRANT USAGE ON SCHEMA sennight TO {restore};
+             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA sennight TO {restore}"
+        )
+    };
+    // Others on this server do the same just now.
+    session.batch_execute("SELECT pg_catalog.pg_advisory_lock(20261130)").await.unwrap();
+    if session.server_major() < 16 {
+        let there = session.query_one("SELECT pg_catalog.to_regnamespace('sennight') IS NOT NULL", &[]).await.unwrap();
+        if !there.get::<_, bool>(0) {
+            session.batch_execute(&crate::file("config/postgresql/loading-role.sql")).await.unwrap();
+        }
+    }
+    session.batch_execute(&rights).await.unwrap_or_else(|e| panic!("{:?}", e.as_db_error()));
+    session.batch_execute("SELECT pg_catalog.pg_advisory_unlock(20261130)").await.unwrap();
 }

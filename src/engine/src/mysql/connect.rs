@@ -76,9 +76,19 @@ impl Session {
         converted(row.ok_or_else(none)?, doing)
     }
 
-    /// Runs several statements, all of their results read: an error of any of them is the error.
-    pub(super) async fn script(&mut self, sql: &str) -> Result<(), mysql_async::Error> {
-        self.conn.query_drop(sql).await
+    /// Runs several statements, all of their results read: an error of any of them is the error. Returns how many rows they
+    /// changed.
+    pub(super) async fn script(&mut self, sql: &str) -> Result<i64, mysql_async::Error> {
+        let (mut result, mut rows) = (self.conn.query_iter(sql).await?, 0_u64);
+        loop {
+            if result.columns_ref().is_empty() {
+                rows = rows.saturating_add(result.affected_rows());
+            }
+            if result.is_empty() {
+                return Ok(i64::try_from(rows).unwrap_or(i64::MAX));
+            }
+            result.for_each(drop).await?;
+        }
     }
 
     /// Sets the session's settings again, after statements that may have changed them.

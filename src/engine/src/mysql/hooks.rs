@@ -5,13 +5,14 @@ use super::failure::RestoreError;
 use crate::mysql::error::words;
 use crate::mysql::{EngineError, Session, connect, literal};
 use crate::restore::LoadRequest;
+use sennight_core::result::HookRun;
 
 /// The `sql_mode` of hooks, by value, so that they work the same on every server. Without NO_ZERO_DATE: a tenant's rows may
 /// have such dates.
 const SQL_MODE: &str = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
-/// Runs all hooks in the new schema, in their order. Returns their names.
-pub async fn run_all(request: &LoadRequest<'_>) -> Result<Vec<String>, RestoreError> {
+/// Runs all hooks in the new schema, in their order.
+pub async fn run_all(request: &LoadRequest<'_>) -> Result<Vec<HookRun>, RestoreError> {
     if request.hooks.is_empty() {
         return Ok(Vec::new());
     }
@@ -23,18 +24,18 @@ pub async fn run_all(request: &LoadRequest<'_>) -> Result<Vec<String>, RestoreEr
         ("sennight_request_uid", task.request_uid.clone()),
     ];
     let mut session = connect(&task.database, request.database, request.application).await?;
-    let mut names = Vec::new();
+    let mut ran = Vec::new();
     for hook in request.hooks {
-        run(&mut session, &hook.name, &hook.sql, &facts).await?;
-        tracing::info!(hook = hook.name, "restore hook finished");
-        names.push(hook.name.clone());
+        let rows = run(&mut session, &hook.name, &hook.sql, &facts).await?;
+        tracing::info!(hook = hook.name, rows, "restore hook finished");
+        ran.push(HookRun { name: hook.name.clone(), rows });
     }
     session.close().await;
-    Ok(names)
+    Ok(ran)
 }
 
-/// Runs one hook. `facts` are user variables that it may read: `@sennight_snapshot_time`.
-async fn run(session: &mut Session, name: &str, sql: &str, facts: &[(&str, String)]) -> Result<(), RestoreError> {
+/// Runs one hook, and returns how many rows its statements changed. `facts` are user variables that it may read: `@sennight_snapshot_time`.
+async fn run(session: &mut Session, name: &str, sql: &str, facts: &[(&str, String)]) -> Result<i64, RestoreError> {
     let failed = |why: String| RestoreError::HookFailed { hook: name.to_owned(), why };
     let mut begin: Vec<String> =
         facts.iter().map(|(name, value)| format!("SET @{name} = {}", literal(value))).collect();
@@ -47,7 +48,8 @@ async fn run(session: &mut Session, name: &str, sql: &str, facts: &[(&str, Strin
         session.run(&statement, "preparing a hook").await.map_err(|e| failed(e.to_string()))?;
     }
     // Reads all results, so that an error of a later statement is found.
-    session.script(sql).await.map_err(|e| failed(words(&e)))?;
+    let rows = session.script(sql).await.map_err(|e| failed(words(&e)))?;
     session.run("COMMIT", "ending a hook").await.map_err(|e| failed(e.to_string()))?;
-    session.reset_settings().await.map_err(|e: EngineError| failed(e.to_string()))
+    session.reset_settings().await.map_err(|e: EngineError| failed(e.to_string()))?;
+    Ok(rows)
 }

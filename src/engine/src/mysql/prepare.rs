@@ -12,7 +12,7 @@ use super::schemas::{self, Schema, create, drop_own, lock_of_request};
 use super::{hooks, preflight_report, stored_code, swap};
 use crate::restore::{LoadRequest, Prepared, size_limit};
 use sennight_core::progress::Stage;
-use sennight_core::result::DatabaseNumber;
+use sennight_core::result::{DatabaseNumber, HookRun};
 use sennight_protocol::report::TaskError;
 use sennight_protocol::restore::RestoreTask;
 use std::time::Duration;
@@ -116,7 +116,7 @@ fn state(statement: &Statement) -> (String, String) {
     (statement.header.name.clone(), word.to_owned())
 }
 
-async fn load(request: &LoadRequest<'_>) -> Result<(Vec<String>, Vec<Statement>), TaskError> {
+async fn load(request: &LoadRequest<'_>) -> Result<(Vec<HookRun>, Vec<Statement>), TaskError> {
     let load = MySQLLoad {
         backup: request.backup,
         target: &request.task.database,

@@ -1,24 +1,18 @@
-//! The schema archive: lists its contents, and loads its sections into a database by `pg_restore`.
+//! The schema archive: lists its contents, and restores some of its entries into a database by `pg_restore`.
 
 use super::connect::Session;
 use super::error::EngineError;
 use super::post_data::{self, Parts};
+use super::restore_plan::{Run, Runner};
 use super::script::{Needs, Script};
 use super::tools::{Access, Running, Tools};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
-/// Memory in KiB for each connection that builds indexes, if the server gives less: twice the default saves most indexes
-/// from a sort on disk, and does not burden a shared server.
-const SORT_KIB: i64 = 128 << 10;
-
-/// The parts of a schema archive, in the order in which they are loaded.
+/// The three sections of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
-    /// Types, functions, tables without indexes. Grants wait: an owner who revoked their own INSERT could not be loaded.
-    PreData,
     /// Sequences' states, large objects, extensions' configuration. The tables' rows are not in the archive.
     Data,
     /// Indexes, constraints, triggers, policies, materialised views, default privileges.
@@ -26,28 +20,19 @@ pub enum Section {
 }
 
 impl Section {
-    fn arguments(self) -> &'static [&'static str] {
+    fn argument(self) -> &'static str {
         match self {
-            Self::PreData => &["--section=pre-data", "--no-privileges"],
-            Self::Data => &["--section=data", "--no-privileges"],
-            Self::PostData => &["--section=post-data"],
-        }
-    }
-
-    fn doing(self) -> &'static str {
-        match self {
-            Self::PreData => "pg_restore of the schema",
-            Self::Data => "pg_restore of sequences and large objects",
-            Self::PostData => "pg_restore of indexes and constraints",
+            Self::Data => "--section=data",
+            Self::PostData => "--section=post-data",
         }
     }
 }
 
-/// A schema archive in a file, and the tools and database that it goes to.
+/// A schema archive in a file, and the tools that read it.
 pub struct Archive<'a> {
     /// The client tools to run.
     pub tools: &'a Tools,
-    /// How the tools connect to the new database.
+    /// A private directory; the tools reach no server by it.
     pub access: &'a Access,
     /// The archive's file.
     pub file: &'a Path,
@@ -55,23 +40,79 @@ pub struct Archive<'a> {
     pub owners: bool,
 }
 
+/// How the tools reach the new database, in whose name.
+#[derive(Clone, Copy)]
+pub struct Doors<'a> {
+    /// As the loading role.
+    pub loader: &'a Access,
+    /// As the restore role.
+    pub restore_role: &'a Access,
+}
+
 impl Archive<'_> {
-    /// Loads [`Section::PreData`]. A loading role that is no superuser can give an object to a role only if that may
-    /// create in the object's schema: grants on schemas of several owners then come first. `roles` are all that the backup names.
-    pub async fn load_definitions(&self, superuser: bool, roles: &[String]) -> Result<(), EngineError> {
-        let section = Section::PreData;
-        let contents = if !superuser && self.owners { self.contents().await? } else { String::new() };
-        let Some((first, rest)) = schemas_first(&contents, roles) else { return self.load(section).await };
-        let (first, rest) = (self.list("schemas.list", first).await?, self.list("rest.list", rest).await?);
-        let mut command = self.tools.command("pg_restore", self.access);
-        command.args(["--exit-on-error", "--dbname=", "--use-list"]).arg(first).arg(self.file);
-        self.run("pg_restore of schemas and their grants", &mut command).await?;
-        let mut command = self.command(section);
-        command.arg("--use-list").arg(rest).arg(self.file);
-        self.run(section.doing(), &mut command).await
+    /// Restores the runs one after the other. The first error ends it.
+    pub async fn run_all(&self, doors: Doors<'_>, doing: &str, runs: &[Run]) -> Result<(), EngineError> {
+        for run in runs {
+            let access = if run.runner == Runner::RestoreRole { doors.restore_role } else { doors.loader };
+            let mut command = self.command(access);
+            command.arg("--use-list").arg(self.list("some.list", &run.list).await?);
+            match &run.runner {
+                Runner::StandIn(role) => {
+                    command.arg(format!("--role={role}")).arg("--no-owner");
+                }
+                Runner::Loader | Runner::RestoreRole if self.owners => {}
+                Runner::Loader | Runner::RestoreRole => {
+                    command.args(["--no-owner", "--no-privileges", "--no-tablespaces"]);
+                }
+            }
+            command.arg(self.file);
+            self.run(doing, &mut command).await?;
+        }
+        Ok(())
     }
 
-    async fn list(&self, name: &str, entries: String) -> Result<PathBuf, EngineError> {
+    /// Restores entries of [`Section::PostData`] as the loading role. Up to `jobs` connections build what can be built in
+    /// parallel.
+    pub async fn build(
+        &self,
+        doors: Doors<'_>,
+        session: &Session,
+        entries: &str,
+        jobs: i32,
+    ) -> Result<(), EngineError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let jobs = format!("--jobs={}", jobs.max(1));
+        let relatives = post_data::relatives(session).await?;
+        let parts = if relatives.is_empty() {
+            None
+        } else {
+            post_data::divide(&self.listed(&["--verbose"]).await?, entries, &relatives)
+        };
+        let whole = Parts { rest: entries.to_owned(), ..Parts::default() };
+        let Parts { parents, together, in_order, rest } = parts.unwrap_or(whole);
+        for (entries, jobs) in [(parents, None), (together, Some(&jobs)), (in_order, None), (rest, Some(&jobs))] {
+            if entries.is_empty() {
+                continue;
+            }
+            let mut command = self.command(doors.loader);
+            if !self.owners {
+                command.args(["--no-owner", "--no-privileges", "--no-tablespaces"]);
+            }
+            command.arg("--use-list").arg(self.list("built.list", &entries).await?).args(jobs).arg(self.file);
+            self.run("pg_restore of indexes and constraints", &mut command).await?;
+        }
+        Ok(())
+    }
+
+    fn command(&self, access: &Access) -> tokio::process::Command {
+        let mut command = self.tools.command("pg_restore", access);
+        command.args(["--exit-on-error", "--no-password", "--dbname="]);
+        command
+    }
+
+    async fn list(&self, name: &str, entries: &str) -> Result<PathBuf, EngineError> {
         let file = self.access.dir().join(name);
         tokio::fs::write(&file, entries)
             .await
@@ -79,78 +120,23 @@ impl Archive<'_> {
         Ok(file)
     }
 
-    /// Loads one section. The first error ends it.
-    pub async fn load(&self, section: Section) -> Result<(), EngineError> {
-        let mut command = self.command(section);
-        command.arg(self.file);
-        self.run(section.doing(), &mut command).await
+    /// The table of contents of one section.
+    pub async fn section(&self, section: Section) -> Result<String, EngineError> {
+        self.listed(&[section.argument()]).await
     }
 
-    /// Loads [`Section::PostData`], with memory to sort. Up to `jobs` connections build what can be built in parallel.
-    pub async fn build(&self, session: &Session, jobs: i32) -> Result<(), EngineError> {
-        let jobs = format!("--jobs={}", jobs.max(1));
-        let relatives = post_data::relatives(session).await?;
-        let parts = if relatives.is_empty() {
-            None
-        } else {
-            let section = self.listed(Section::PostData.arguments()).await?;
-            post_data::divide(&self.listed(&["--verbose"]).await?, &section, &relatives)
-        };
-        let Some(Parts { parents, together, in_order, rest }) = parts else {
-            return self.build_list(session, None, Some(&jobs)).await;
-        };
-        for (name, entries, jobs) in [
-            ("parents.list", parents, None),
-            ("together.list", together, Some(&jobs)),
-            ("in-order.list", in_order, None),
-            ("rest.list", rest, Some(&jobs)),
-        ] {
-            if !entries.is_empty() {
-                let list = self.list(name, entries).await?;
-                self.build_list(session, Some(&list), jobs.map(String::as_str)).await?;
-            }
+    /// The SQL of all grants.
+    pub async fn grants(&self, contents: &str) -> Result<String, EngineError> {
+        let of_grants = entries(contents).filter(|entry| entry.text.starts_with("ACL "));
+        let list: String = of_grants.flat_map(|entry| [entry.line, "\n"]).collect();
+        if list.is_empty() {
+            return Ok(String::new());
         }
-        Ok(())
-    }
-
-    async fn build_list(&self, session: &Session, list: Option<&Path>, jobs: Option<&str>) -> Result<(), EngineError> {
-        let section = Section::PostData;
-        let sort = format!("{SORT_KIB}kB");
-        let settings: &[(&str, &str)] =
-            if sorts_in(session).await? < SORT_KIB { &[("maintenance_work_mem", &sort)] } else { &[] };
-        let mut command = self.command_with(section, settings);
-        if let Some(list) = list {
-            command.arg("--use-list").arg(list);
-        }
-        command.args(jobs).arg(self.file);
-        self.run(section.doing(), &mut command).await
-    }
-
-    fn command(&self, section: Section) -> tokio::process::Command {
-        self.command_with(section, &[])
-    }
-
-    fn command_with(&self, section: Section, settings: &[(&str, &str)]) -> tokio::process::Command {
-        let mut command = self.tools.command_with("pg_restore", self.access, settings);
-        command.args(["--exit-on-error", "--dbname="]).args(section.arguments());
-        if !self.owners {
-            // A scratch server need not have the tenants' tablespaces either.
-            command.args(["--no-owner", "--no-privileges", "--no-tablespaces"]);
-        }
-        command
-    }
-
-    /// Loads the grants that [`Section::PreData`] and [`Section::Data`] left out: after the rows, before materialised
-    /// views are filled by owners who need them.
-    pub async fn load_grants(&self) -> Result<(), EngineError> {
-        let list = grants(&self.contents().await?);
-        if list.is_empty() || !self.owners {
-            return Ok(());
-        }
-        let file = self.list("grants.list", list).await?;
         let mut command = self.tools.command("pg_restore", self.access);
-        command.args(["--exit-on-error", "--dbname=", "--use-list"]).arg(file).arg(self.file);
-        self.run("pg_restore of the grants", &mut command).await
+        command.arg("--use-list").arg(self.list("grants.list", &list).await?).arg("--file=-").arg(self.file);
+        // Comments of pg_restore name objects: they are no SQL.
+        let text = read_all("pg_restore of the grants as SQL", &mut command).await?;
+        Ok(text.lines().filter(|line| !line.starts_with("--")).flat_map(|line| [line, "\n"]).collect())
     }
 
     /// Needs that only the SQL shows, which `pg_restore` would send.
@@ -179,17 +165,8 @@ impl Archive<'_> {
 
     async fn listed(&self, arguments: &[&str]) -> Result<String, EngineError> {
         let mut command = self.tools.command("pg_restore", self.access);
-        command.arg("--list").args(arguments).arg(self.file).stdout(Stdio::piped());
-        let mut running = Running::start("pg_restore --list", &mut command)?;
-        let mut text = Vec::new();
-        if let Some(mut stdout) = running.stdout() {
-            stdout
-                .read_to_end(&mut text)
-                .await
-                .map_err(|source| EngineError::ToolBroken { tool: "pg_restore --list".to_owned(), source })?;
-        }
-        running.wait().await?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        command.arg("--list").args(arguments).arg(self.file);
+        read_all("pg_restore --list", &mut command).await
     }
 
     async fn run(&self, doing: &str, command: &mut tokio::process::Command) -> Result<(), EngineError> {
@@ -199,6 +176,18 @@ impl Archive<'_> {
         }
         Ok(())
     }
+}
+
+/// What a tool prints.
+async fn read_all(doing: &str, command: &mut tokio::process::Command) -> Result<String, EngineError> {
+    let mut running = Running::start(doing, command.stdout(Stdio::piped()))?;
+    let mut text = Vec::new();
+    if let Some(mut stdout) = running.stdout() {
+        let broken = |source| EngineError::ToolBroken { tool: doing.to_owned(), source };
+        stdout.read_to_end(&mut text).await.map_err(broken)?;
+    }
+    running.wait().await?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// A deadlock is no fault of the backup: another attempt may succeed.
@@ -211,113 +200,36 @@ fn deadlocked(error: EngineError) -> EngineError {
     }
 }
 
-/// The server's `maintenance_work_mem`, in KiB.
-async fn sorts_in(session: &Session) -> Result<i64, EngineError> {
-    const ASK: &str = "SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'";
-    let row =
-        session.query_one(ASK, &[]).await.map_err(|e| EngineError::query("asking how much memory sorts get", e))?;
-    Ok(row.get(0))
-}
-
 /// One entry of a table of contents: `217; 1259 16385 TABLE public contacts acme`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
+    /// Its number in this archive.
+    pub number: u32,
     /// What kind of object and which: `TABLE public contacts acme`. Kinds may be of several words, names too.
     pub text: &'a str,
-    line: &'a str,
+    /// The whole line.
+    pub line: &'a str,
 }
 
 /// The entries of a table of contents; its comments are left out.
 pub fn entries(contents: &str) -> impl Iterator<Item = Entry<'_>> {
     contents.lines().filter_map(|line| {
         let (number, rest) = line.split_once("; ")?;
-        number.parse::<u32>().ok()?;
         let text = rest.splitn(3, ' ').nth(2)?;
-        Some(Entry { text, line })
+        Some(Entry { number: number.parse().ok()?, text, line })
     })
-}
-
-fn grants(contents: &str) -> String {
-    entries(contents).filter(|entry| entry.text.starts_with("ACL ")).flat_map(|entry| [entry.line, "\n"]).collect()
-}
-
-/// Lists for two runs of `pg_restore`: the schemas with the grants that later entries need, and everything else. `None` if no
-/// schema has objects of other owners than its own.
-fn schemas_first(contents: &str, roles: &[String]) -> Option<(String, String)> {
-    let owner = |text: &str| {
-        let of = |role: &&String| text.strip_suffix(role.as_str()).is_some_and(|rest| rest.ends_with(' '));
-        roles.iter().filter(of).max_by_key(|role| role.len()).map(String::as_str)
-    };
-    // `public` is in every database: it has an entry of its own only where somebody changed it.
-    let mut schemas = BTreeMap::from([("public", None)]);
-    for entry in entries(contents) {
-        if let (Some(rest), Some(owner)) = (entry.text.strip_prefix("SCHEMA - "), owner(entry.text)) {
-            schemas.insert(rest.strip_suffix(owner)?.trim_end(), Some(owner));
-        }
-    }
-    let shared = |schema: &str, its: Option<&str>| {
-        let inside = format!(" {schema} ");
-        entries(contents).any(|e| {
-            let kind = e.text.split(' ').next().unwrap_or_default();
-            let other = owner(e.text).is_some_and(|owner| Some(owner) != its);
-            other && !["ACL", "SCHEMA", "COMMENT"].contains(&kind) && e.text.contains(&inside)
-        })
-    };
-    let shared: Vec<String> = schemas
-        .iter()
-        .filter(|(schema, its)| shared(schema, **its))
-        .map(|(schema, _)| format!("ACL - SCHEMA {schema} "))
-        .collect();
-    let granted = |e: &Entry<'_>| shared.iter().any(|acl| e.text.starts_with(acl.as_str()));
-    if !entries(contents).any(|e| granted(&e)) {
-        return None;
-    }
-    let schema = |e: &Entry<'_>| e.text.starts_with("SCHEMA - ");
-    let lines = |wanted: &dyn Fn(&Entry<'_>) -> bool| {
-        entries(contents).filter(|e| wanted(e)).flat_map(|e| [e.line, "\n"]).collect::<String>()
-    };
-    Some((lines(&|e| schema(e)) + &lines(&granted), lines(&|e| !schema(e))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CONTENTS: &str = ";
-; Archive created at 2026-11-22 02:10:00 UTC
-;     dbname: acme
-;
-217; 1259 16385 TABLE public contacts acme
-3391; 0 0 ACL public TABLE contacts acme
-3392; 0 0 ACL public COLUMN contacts.name acme
-2071; 826 16390 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES acme
-3390; 0 0 COMMENT - EXTENSION \"ACL x\" 
-";
-
     #[test]
-    fn grants_are_picked_and_default_privileges_are_not() {
-        assert_eq!(
-            grants(CONTENTS),
-            "3391; 0 0 ACL public TABLE contacts acme\n3392; 0 0 ACL public COLUMN contacts.name acme\n"
-        );
-        assert_eq!(entries(CONTENTS).count(), 5);
-        assert_eq!(grants("; nothing\n"), "");
-    }
-
-    #[test]
-    fn grants_on_a_schema_come_first_only_where_others_own_objects_in_it() {
-        let roles = ["acme".to_owned(), "acme app".to_owned()];
-        let entry = |n: i32, text: &str| format!("{n}; 0 0 {text}\n");
-        let (schema, table) = (entry(6, "SCHEMA - crm acme"), entry(217, "TABLE crm contacts acme"));
-        let (acl, view) = (entry(390, "ACL - SCHEMA crm acme"), entry(218, "VIEW crm mine acme app"));
-        let alone = [schema.clone(), table.clone(), acl.clone()].concat();
-        assert_eq!(schemas_first(&alone, &roles), None);
-        let shared = [schema.clone(), table.clone(), view.clone(), acl.clone()].concat();
-        let expected = ([schema.clone(), acl.clone()].concat(), [table.clone(), view, acl].concat());
-        assert_eq!(schemas_first(&shared, &roles), Some(expected));
-        // Without any grants on it they would not help.
-        assert_eq!(schemas_first(&[schema, table, entry(218, "VIEW crm mine acme app")].concat(), &roles), None);
-        let public = [entry(9, "TABLE public t acme app"), entry(10, "ACL - SCHEMA public pg_database_owner")];
-        assert_eq!(schemas_first(&public.concat(), &roles).unwrap().0, public[1]);
+    fn entries_are_told_from_the_comments_around_them() {
+        let contents =
+            ";\n; Archive created at 2026-11-22 02:10:00 UTC\n;\n217; 1259 16385 TABLE public contacts acme\n";
+        let found: Vec<Entry<'_>> = entries(contents).collect();
+        let line = "217; 1259 16385 TABLE public contacts acme";
+        assert_eq!(found, [Entry { number: 217, text: "TABLE public contacts acme", line }]);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::copy_stream::CopyStreamConnect;
 use super::error::{EngineError, words};
+use super::raw_session::RawSession;
 use super::row_buffer::RowBuffer;
 use super::startup::{self, Purpose};
 use super::tls;
@@ -31,6 +32,15 @@ const OLDEST_MAJOR: i32 = 13;
 const SETTINGS: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off';";
 const TABLES_ONLY: &str = "SELECT pg_catalog.set_config(name, 'view, foreign-table', false)
    FROM pg_catalog.pg_settings WHERE name = 'restrict_nonsystem_relation_kind';";
+
+/// Who logs in.
+#[derive(Clone, Copy)]
+pub enum Login<'a> {
+    /// The role of the target's Secret.
+    Own,
+    /// A role that this worker made.
+    As(&'a Credentials),
+}
 
 /// One session on a server. Dropped in the middle of a COPY it closes the socket at once, without reading the rest.
 pub struct Session {
@@ -95,7 +105,7 @@ impl DerefMut for Session {
 /// Opens a session on `database` (the tenant's own, the maintenance one or a prepared one) with the engine's settings.
 /// It must reach the server itself: a pooler in transaction mode would lose settings and snapshots.
 pub async fn connect(target: &DatabaseTarget, database: &str, application_name: &str) -> Result<Session, EngineError> {
-    connect_to(target, database, application_name, Purpose::Write).await
+    connect_as(target, Login::Own, database, application_name, Purpose::Write).await
 }
 
 /// As [`connect`], to read: its transactions are read-only, and what means a table reads no view.
@@ -104,16 +114,64 @@ pub async fn connect_to_read(
     database: &str,
     application_name: &str,
 ) -> Result<Session, EngineError> {
-    connect_to(target, database, application_name, Purpose::Read).await
+    connect_as(target, Login::Own, database, application_name, Purpose::Read).await
 }
 
-async fn connect_to(
+/// As [`connect`], as another role or to read.
+pub async fn connect_as(
     target: &DatabaseTarget,
+    login: Login<'_>,
     database: &str,
     application_name: &str,
     purpose: Purpose,
 ) -> Result<Session, EngineError> {
-    let credentials = Credentials::read(&target.credentials_dir)?;
+    let (mut config, tls, user) = config(target, login, database, application_name)?;
+    config.options(startup::session_options(purpose, &user));
+    let row_buffer = Arc::new(RowBuffer::default());
+    let opened = open(&config, CopyStreamConnect { tls, row_buffer: row_buffer.clone() }, target, database).await?;
+    prepare(opened, row_buffer, purpose, &user).await
+}
+
+/// Opens a session for a client tool, with the settings of the tools and `settings`.
+pub async fn open_raw(
+    target: &DatabaseTarget,
+    login: Login<'_>,
+    database: &str,
+    application_name: &str,
+    settings: &[(&str, &str)],
+) -> Result<RawSession, EngineError> {
+    let (mut config, tls, user) = config(target, login, database, application_name)?;
+    config.options(startup::tool_options(Purpose::Write, settings));
+    let connect = CopyStreamConnect { tls, row_buffer: Arc::default() };
+    let first = startup::first_statement();
+    let opened = tokio::time::timeout(CONNECT_TIMEOUT, RawSession::open(&config, connect, &first)).await;
+    let unreached = |why| EngineError::Unreachable { host: target.host.clone(), port: target.port, why };
+    match opened {
+        Err(_) => Err(unreached(no_answer())),
+        Ok(Err(error)) => Err(refused(target, database, &error)),
+        Ok(Ok(None)) => Err(unreached("the driver has kept the connection".to_owned())),
+        Ok(Ok(Some((session, answer)))) => {
+            startup::tool_settings_in_force(&answer, &user)?;
+            Ok(session)
+        }
+    }
+}
+
+/// The driver's settings of a login, TLS, and the name of who logs in.
+fn config(
+    target: &DatabaseTarget,
+    login: Login<'_>,
+    database: &str,
+    application_name: &str,
+) -> Result<(Config, Option<MakeRustlsConnect>, String), EngineError> {
+    let own;
+    let credentials = match login {
+        Login::As(credentials) => credentials,
+        Login::Own => {
+            own = Credentials::read(&target.credentials_dir)?;
+            &own
+        }
+    };
     let mut config = Config::new();
     config
         .host(&target.host)
@@ -122,7 +180,6 @@ async fn connect_to(
         .password(&credentials.password)
         .dbname(database)
         .application_name(application_name)
-        .options(startup::session_options(purpose, &credentials.username))
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives_idle(Duration::from_secs(30))
         .keepalives_interval(Duration::from_secs(10))
@@ -133,9 +190,11 @@ async fn connect_to(
         // "Direct" makes the driver pass the plain connection to `CopyStreamConnect` at once, which adds no TLS here.
         config.ssl_negotiation(SslNegotiation::Direct);
     }
-    let row_buffer = Arc::new(RowBuffer::default());
-    let opened = open(&config, CopyStreamConnect { tls, row_buffer: row_buffer.clone() }, target, database).await?;
-    prepare(opened, row_buffer, purpose, &credentials.username).await
+    Ok((config, tls, credentials.username.clone()))
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())
 }
 
 async fn open(
@@ -146,11 +205,7 @@ async fn open(
 ) -> Result<(Client, Driver), EngineError> {
     let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(tls))
         .await
-        .map_err(|_| EngineError::Unreachable {
-            host: target.host.clone(),
-            port: target.port,
-            why: format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
-        })?
+        .map_err(|_| EngineError::Unreachable { host: target.host.clone(), port: target.port, why: no_answer() })?
         .map_err(|error| refused(target, database, &error))?;
     let driver = tokio::spawn(async move {
         // Only debug: whoever waits for an answer gets the error.
@@ -214,8 +269,9 @@ fn refused(target: &DatabaseTarget, database: &str, error: &tokio_postgres::Erro
         c if *c == SqlState::INVALID_CATALOG_NAME => {
             EngineError::DatabaseMissing { host, port, database: database.to_owned() }
         }
-        c if c.code().starts_with("28") || *c == SqlState::INSUFFICIENT_PRIVILEGE => {
-            EngineError::LoginRefused { host, port, why }
+        c if c.code().starts_with("28") => EngineError::LoginRefused { host, port, why },
+        c if *c == SqlState::INSUFFICIENT_PRIVILEGE => {
+            EngineError::PermissionDenied { doing: format!("connect to the database {database:?}"), why }
         }
         c if c.code().starts_with("53") || c.code().starts_with("57P") => EngineError::ServerBusy { host, port, why },
         _ => EngineError::Unreachable { host, port, why },

@@ -5,6 +5,7 @@ use super::catalog::{self, Database};
 use super::connect::Session;
 use super::error::EngineError;
 use super::failure::RestoreError;
+use super::loading_role::{LoadingRole, Owners};
 use super::{ident, literal};
 use sennight_core::manifest::ServerFacts;
 use sennight_core::names::{GROUP, stable_hash};
@@ -65,8 +66,6 @@ pub fn is_ours(database: &Database, request_uid: &str) -> bool {
 pub struct Creation<'a> {
     /// Name of the new database.
     pub name: &'a str,
-    /// The live database's owner.
-    pub owner: &'a str,
     /// The live database's tablespace.
     pub tablespace: &'a str,
     /// Encoding and locale, from the backup.
@@ -80,9 +79,8 @@ impl Creation<'_> {
     fn statement(&self, server_major: i32) -> String {
         let facts = self.facts;
         let mut clauses = vec![format!(
-            "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+            "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
             ident(self.name),
-            ident(self.owner),
             literal(&facts.encoding),
             literal(&facts.collate),
             literal(&facts.ctype)
@@ -159,8 +157,14 @@ pub async fn drop_own(admin: &Session, name: &str, request_uid: &str) -> Result<
     Ok(true)
 }
 
-/// Creates it, marked and closed to everyone but its owner, and returns its OID.
-pub async fn create(admin: &Session, creation: &Creation<'_>) -> Result<u32, RestoreError> {
+/// Creates it, marked, and returns its OID. It belongs to the restore role, and only the loading role may connect: the owners of
+/// what will be in it may not.
+pub async fn create(
+    admin: &Session,
+    creation: &Creation<'_>,
+    role: &LoadingRole,
+    owners: &Owners,
+) -> Result<u32, RestoreError> {
     let Creation { name, request_uid, .. } = *creation;
     let marker = restore_marker(request_uid);
     admin.batch_execute(&creation.statement(admin.server_major())).await.map_err(|e| match e.code() {
@@ -169,11 +173,16 @@ pub async fn create(admin: &Session, creation: &Creation<'_>) -> Result<u32, Res
         }
         _ => EngineError::query(format!("creating the database {name:?}"), e).into(),
     })?;
+    // Who owns a schema or a publication must be allowed to make one. Nobody can grant to `pg_database_owner`, nor need they.
+    let owners = owners.members.iter().chain(owners.stood_in_for.iter().filter(|owner| !owner.starts_with("pg_")));
+    let creators: Vec<String> = role.all().chain(owners.map(String::as_str)).map(ident).collect();
     // One transaction: as soon as connections are allowed, the mark is there and PUBLIC is revoked.
     admin
         .batch_execute(&format!(
-            "BEGIN; {}; REVOKE CONNECT ON DATABASE {id} FROM PUBLIC; ALTER DATABASE {id} ALLOW_CONNECTIONS true; COMMIT",
+            "BEGIN; {}; REVOKE ALL ON DATABASE {id} FROM PUBLIC; GRANT CREATE ON DATABASE {id} TO {}; GRANT CONNECT, TEMPORARY ON DATABASE {id} TO {}; ALTER DATABASE {id} ALLOW_CONNECTIONS true; COMMIT",
             super::database_properties::comment(name, Some(&marker)),
+            creators.join(", "),
+            ident(&role.credentials.username),
             id = ident(name)
         ))
         .await
@@ -247,8 +256,8 @@ mod tests {
             extensions: Vec::new(),
             database_bytes: None,
         };
-        let creation = Creation { name: "a\"b", owner: "o", tablespace: "pg_default", facts: &facts, request_uid: UID };
-        let common = "CREATE DATABASE \"a\"\"b\" OWNER \"o\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'";
+        let creation = Creation { name: "a\"b", tablespace: "pg_default", facts: &facts, request_uid: UID };
+        let common = "CREATE DATABASE \"a\"\"b\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'";
         let end = format!(" ALLOW_CONNECTIONS false CONNECTION LIMIT {}", marker_limit(UID));
         assert_eq!(creation.statement(14), format!("{common}{end}"));
         assert_eq!(creation.statement(15), format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'{end}"));

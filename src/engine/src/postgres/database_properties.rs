@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// Who may connect to the database that receives the properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Only its owner, while it is loaded. Comment and connection limit stay: they are Sennight's mark.
+    /// Nobody, while it waits for the swap. Comment and connection limit stay: they are Sennight's mark.
     Closed,
     /// Everyone who may connect to the source.
     Open,
@@ -119,6 +119,10 @@ impl Properties {
     /// what `target` has now; `superuser` says whether the session may set any role's settings without becoming it.
     pub fn statements_for(&self, target: &str, present: &Self, opening: Access, superuser: bool) -> Vec<String> {
         let mut statements = self.settings_onto(target, present, superuser);
+        if opening == Access::Open && present.owner != self.owner {
+            // It has belonged to the restore role. What that had granted is the owner's now.
+            statements.push(format!("ALTER DATABASE {} OWNER TO {}", ident(target), ident(&self.owner)));
+        }
         statements.extend(self.grants_onto(target, present, opening));
         if opening == Access::Open {
             statements.push(format!("ALTER DATABASE {} CONNECTION LIMIT {}", ident(target), self.connection_limit));
@@ -170,8 +174,7 @@ impl Properties {
             Vec::from_iter(present.grantees()).join(", ")
         )];
         for grant in &self.grants {
-            let owners = grant.grantee.as_deref() == Some(self.owner.as_str());
-            if opening == Access::Closed && grant.privilege == "CONNECT" && !owners {
+            if opening == Access::Closed && grant.privilege == "CONNECT" {
                 continue;
             }
             statements.push(format!(
@@ -181,16 +184,11 @@ impl Properties {
                 if grant.grantable { " WITH GRANT OPTION" } else { "" }
             ));
         }
-        let connects =
-            self.grants.iter().any(|g| g.privilege == "CONNECT" && g.grantee.as_deref() == Some(self.owner.as_str()));
-        if opening == Access::Closed && !connects {
-            // The restore role can connect because it is a member of the owner.
-            statements.push(format!("GRANT CONNECT ON DATABASE {database} TO {}", ident(&self.owner)));
-        }
         statements
     }
 
-    /// The statements that revoke CONNECT on `target` from everyone but its owner. `target` has these properties now.
+    /// The statements that revoke CONNECT on `target` from everyone and give it to the session's role, so that its owner can
+    /// neither change nor drop it. `target` has these properties now.
     pub fn close_statements(&self, target: &str) -> Vec<String> {
         let others: Vec<String> = self
             .grants
@@ -198,10 +196,12 @@ impl Properties {
             .filter(|g| g.privilege == "CONNECT" && g.grantee.as_deref() != Some(self.owner.as_str()))
             .map(|g| grantee(g.grantee.as_deref()))
             .collect();
-        if others.is_empty() {
-            return Vec::new();
+        let mut statements = Vec::new();
+        if !others.is_empty() {
+            statements.push(format!("REVOKE CONNECT ON DATABASE {} FROM {} CASCADE", ident(target), others.join(", ")));
         }
-        vec![format!("REVOKE CONNECT ON DATABASE {} FROM {} CASCADE", ident(target), others.join(", "))]
+        statements.push(format!("ALTER DATABASE {} OWNER TO CURRENT_USER", ident(target)));
+        statements
     }
 
     /// Everyone named in the grants, always with PUBLIC and the owner.
@@ -329,7 +329,6 @@ mod tests {
                 "ALTER ROLE \"app\" IN DATABASE \"x\" SET \"work_mem\" TO '7MB'",
                 "SET LOCAL ROLE NONE",
                 "REVOKE ALL ON DATABASE \"x\" FROM \"acme\", PUBLIC CASCADE",
-                "GRANT CONNECT ON DATABASE \"x\" TO \"acme\"",
                 "GRANT TEMPORARY ON DATABASE \"x\" TO \"app\"",
             ]
         );
@@ -337,11 +336,12 @@ mod tests {
 
     #[test]
     fn an_opened_database_gets_everything_and_loses_what_the_live_one_has_not() {
-        let mut present = fresh();
+        let mut present = Properties { owner: "sr".to_owned(), ..fresh() };
         present.settings = vec![setting(None, "jit", "off"), setting(Some("gone"), "jit", "off")];
         let statements = live().statements_for("x", &present, Access::Open, true);
         for wanted in [
             "ALTER DATABASE \"x\" RESET ALL",
+            "ALTER DATABASE \"x\" OWNER TO \"acme\"",
             "ALTER ROLE \"gone\" IN DATABASE \"x\" RESET ALL",
             "GRANT CONNECT ON DATABASE \"x\" TO \"app\" WITH GRANT OPTION",
             "ALTER DATABASE \"x\" CONNECTION LIMIT 33",
@@ -353,8 +353,9 @@ mod tests {
     }
 
     #[test]
-    fn a_shut_database_lets_its_owner_in_and_nobody_else() {
-        assert_eq!(live().close_statements("k"), ["REVOKE CONNECT ON DATABASE \"k\" FROM \"app\" CASCADE"]);
-        assert_eq!(fresh().close_statements("k"), ["REVOKE CONNECT ON DATABASE \"k\" FROM PUBLIC CASCADE"]);
+    fn a_closed_database_belongs_to_the_restore_role_and_lets_nobody_else_in() {
+        let owner = "ALTER DATABASE \"k\" OWNER TO CURRENT_USER";
+        assert_eq!(live().close_statements("k"), ["REVOKE CONNECT ON DATABASE \"k\" FROM \"app\" CASCADE", owner]);
+        assert_eq!(fresh().close_statements("k"), ["REVOKE CONNECT ON DATABASE \"k\" FROM PUBLIC CASCADE", owner]);
     }
 }

@@ -1,9 +1,9 @@
 //! A drill: loads a backup into a scratch database, compares it, and drops it. Only the drill's role can connect to it.
 
-use super::backup_load::load_backup;
+use super::backup_load::{self, Fetched, Load, Sessions};
 use super::connect::{Session, connect};
 use super::create::{self, Creation};
-use super::error::EngineError;
+use super::loading_role::{self, Owners};
 use super::preflight_refusal::PreflightRefusal;
 use super::{drill_leftovers, prepare};
 use crate::restore::LoadRequest;
@@ -32,32 +32,35 @@ async fn restore(request: &LoadRequest<'_>, admin: &Session) -> Result<(), TaskE
     }
     create::lock(admin, uid).await?;
     create::drop_own(admin, scratch, uid).await?;
+    loading_role::drop_own(admin, uid).await?;
     let loaded = tokio::select! {
         biased;
         () = request.cancel.cancelled() => Err(TaskError::cancelled()),
         loaded = create_and_load(request, admin) => loaded,
     };
     let dropped = create::drop_own(admin, scratch, uid).await;
+    let roles = loading_role::drop_own(admin, uid).await;
     loaded?;
     dropped?;
+    roles?;
     Ok(())
 }
 
 async fn create_and_load(request: &LoadRequest<'_>, admin: &Session) -> Result<(), TaskError> {
-    let failed = |e| EngineError::query("asking for the drill's role", e);
-    let row = admin.query_one("SELECT current_user::pg_catalog.text", &[]).await.map_err(failed)?;
-    let owner: String = row.try_get(0).map_err(failed)?;
     let manifest = request.backup.manifest();
-    let creation = Creation {
-        name: request.database,
-        owner: &owner,
-        tablespace: "pg_default",
-        facts: &manifest.server,
-        request_uid: &request.task.request_uid,
-    };
-    let oid = create::create(admin, &creation).await?;
+    let uid = &request.task.request_uid;
+    let fetched = Fetched::new(request, admin.server_major()).await?;
+    // Everything belongs to the loading role, which is nobody else on the scratch server either.
+    let owners = Owners::default();
+    let role = loading_role::make(admin, uid, &owners, backup_load::sessions(request)).await?;
+    let creation =
+        Creation { name: request.database, tablespace: "pg_default", facts: &manifest.server, request_uid: uid };
+    let oid = create::create(admin, &creation, &role, &owners).await?;
+    let sessions = Sessions::open(request, &role).await?;
+    role.close(admin).await?;
+    let load = Load { request, fetched: &fetched, role: &role, owners: &owners, live_owner: None };
     tokio::select! {
-        loaded = load_backup(request, admin.server_major(), false) => loaded.map(drop),
+        loaded = load.run(sessions) => loaded.map(drop),
         too_large = prepare::watch_size(admin, manifest, oid) => Err(too_large?),
     }
 }

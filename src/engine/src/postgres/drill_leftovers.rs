@@ -5,6 +5,7 @@ use super::connect::Session;
 use super::create::{drop_own, restore_marker, try_lock, unlock};
 use super::error::EngineError;
 use super::failure::RestoreError;
+use super::loading_role;
 use crate::restore::DRILL;
 
 /// Drops every scratch database whose drill no longer runs, except `own`'s. Returns their names. One that cannot be dropped
@@ -37,7 +38,12 @@ async fn drop_left(admin: &Session, name: &str, uid: &str) -> Result<bool, Resto
     if !try_lock(admin, uid).await? {
         return Ok(false);
     }
-    let dropped = drop_own(admin, name, uid).await;
+    let mut dropped = drop_own(admin, name, uid).await;
+    if dropped.is_ok()
+        && let Err(error) = loading_role::drop_own(admin, uid).await
+    {
+        dropped = Err(error);
+    }
     unlock(admin, uid).await?;
     dropped
 }

@@ -7,7 +7,7 @@ use super::create::{is_ours, is_previous, lock, previous_marker, restore_marker}
 use super::database_properties::comment;
 use super::error::EngineError;
 use super::failure::RestoreError;
-use super::ident;
+use super::{ident, loading_role};
 use sennight_core::names::{GROUP, database_to_drop};
 use sennight_core::result::{DatabaseDropped, DatabaseNumber};
 use sennight_protocol::drop_database::{DropDatabaseTask, Mark};
@@ -56,7 +56,10 @@ pub async fn drop_marked(admin: &Session, task: &DropDatabaseTask) -> Result<Dat
     lock(admin, &task.request_uid).await?;
     let live = &task.database.database;
     let drop_name = database_to_drop(live, &task.request_uid);
-    let Some(found) = find(admin, task, &drop_name).await? else { return Ok(DatabaseDropped::default()) };
+    let Some(found) = find(admin, task, &drop_name).await? else {
+        loading_role::drop_own(admin, &task.request_uid).await?;
+        return Ok(DatabaseDropped::default());
+    };
     if found.name == *live || found.name == task.database.maintenance_database {
         let why = format!("the database with OID {} has the live name {:?} now", found.oid, found.name);
         return Err(RestoreError::DatabasesChanged { found: why });
@@ -75,6 +78,8 @@ pub async fn drop_marked(admin: &Session, task: &DropDatabaseTask) -> Result<Dat
         .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(&drop_name)))
         .await
         .map_err(|e| EngineError::query(format!("dropping the database {drop_name:?}"), e))?;
+    // A worker that died while it loaded has left them; they could not be dropped before the database.
+    loading_role::drop_own(admin, &task.request_uid).await?;
     Ok(DatabaseDropped { database: Some(task.database_to_drop.name.clone()), number: Some(DatabaseNumber(found.oid)) })
 }
 

@@ -7,7 +7,6 @@ use super::inventory::{self, TableInfo};
 use super::read::{self, Source};
 use super::schema::{classified, has_data, start, warnings};
 use super::snapshot::{self, Leader};
-use super::startup::Purpose;
 use super::tools::{Access, Running, Tools};
 use super::{lock_monitor, schema_drift, sequences};
 use crate::dump::{
@@ -75,7 +74,7 @@ impl PostgresSnapshot {
     }
 
     fn pg_dump(&self) -> Result<PgDump<'_>, EngineError> {
-        let access = Access::prepare(&self.target, &self.target.database, &self.application, Purpose::Read)?;
+        let access = Access::to_read(&self.target, &self.target.database, &self.application)?;
         let Leader { session, inventory, snapshot, .. } = &self.leader;
         let encoding = session.encoding();
         let mut running =

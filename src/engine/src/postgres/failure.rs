@@ -34,6 +34,14 @@ pub enum RestoreError {
         /// Name of the previous database.
         previous: String,
     },
+    /// The role that loads the backup cannot be made or dropped.
+    #[error(
+        "the restore role may not make the role that loads the backup: {why}; from PostgreSQL 16 on ALTER ROLE … CREATEROLE, before that install config/postgresql/loading-role.sql (docs/full-restore.md)"
+    )]
+    LoadingRoleDenied {
+        /// What it may not.
+        why: String,
+    },
     /// Another process prepares the same request.
     #[error("another attempt of this request is still at work on the server: it must end first")]
     AnotherAttempt,

@@ -8,8 +8,10 @@ use super::create::{is_ours, is_previous};
 use super::database_properties::{self, Properties};
 use super::error::EngineError;
 use super::preflight_facts::{ExtensionOffer, PreflightFacts, RestoreRole, RoleState, TablespaceState};
+use super::restore_plan::SUPERUSERS_KINDS;
 use super::script::Needs;
 use super::tools::Tools;
+use super::{loading_role, owners};
 use sennight_core::manifest::{Extension, Manifest, ServerFacts};
 use sennight_core::names::{new_database, previous_database};
 use sennight_protocol::restore::RestoreTask;
@@ -56,6 +58,9 @@ pub async fn gather_facts(
         is_owner: may_act_as(admin, &owner).await?.iter().all(|r| r.granted),
         tablespace_allowed: tablespace_allowed(admin, oid).await?,
         roles: may_act_as(admin, &manifest.roles).await?,
+        loading_role: loading_role::means(admin).await?,
+        owners: Vec::new(),
+        allow_shared_owners: task.allow_shared_owners,
         superuser_objects: Vec::new(),
         tablespaces: Vec::new(),
         locale_known: locale_known(admin, &manifest.server).await?,
@@ -78,13 +83,26 @@ pub async fn gather_facts(
     if let Some(live_properties) = &live_properties {
         properties(admin, live_properties, &mut facts).await?;
     }
-    match contents {
-        Some(contents) => read_contents(admin, &mut facts, contents).await?,
-        None => facts
-            .notes
-            .push("the schema archive is too large to look into: owners and objects in it were not checked".to_owned()),
-    }
+    of_archive(admin, task, &mut facts, contents).await?;
     Ok(facts)
+}
+
+/// Adds what the archive needs, and whose its objects are.
+async fn of_archive(
+    admin: &Session,
+    task: &RestoreTask,
+    facts: &mut PreflightFacts,
+    contents: Option<&ArchiveContents>,
+) -> Result<(), EngineError> {
+    let Some(contents) = contents else {
+        let note = "the schema archive is too large to look into: owners and objects in it were not checked";
+        facts.notes.push(note.to_owned());
+        return Ok(());
+    };
+    read_contents(admin, facts, contents).await?;
+    let owners: Vec<String> = facts.roles.iter().filter(|r| r.owns).map(|r| r.name.clone()).collect();
+    facts.owners = owners::look(admin, &owners, &facts.database, &task.database.maintenance_database).await?;
+    Ok(())
 }
 
 /// Adds the settings of the live database that the role may not set on the new one.
@@ -155,14 +173,21 @@ pub(super) async fn may_act_as(admin: &Session, names: &[String]) -> Result<Vec<
     let give = if admin.server_major() >= 16 { "SET" } else { "MEMBER" };
     let query = format!(
         "SELECT n, r.oid IS NOT NULL,
-                coalesce(pg_catalog.pg_has_role(r.oid, 'USAGE') AND pg_catalog.pg_has_role(r.oid, '{give}'), false)
+                coalesce(pg_catalog.pg_has_role(r.oid, 'USAGE') AND pg_catalog.pg_has_role(r.oid, '{give}'), false),
+                coalesce(pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION'), false)
            FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY u(n, i)
            LEFT JOIN pg_catalog.pg_roles r ON r.rolname = n ORDER BY i"
     );
     let rows = admin.query(&query, &[&names]).await.map_err(failed)?;
     rows.iter()
         .map(|row| {
-            Ok(RoleState { name: row.try_get(0)?, exists: row.try_get(1)?, granted: row.try_get(2)?, owns: false })
+            Ok(RoleState {
+                name: row.try_get(0)?,
+                exists: row.try_get(1)?,
+                granted: row.try_get(2)?,
+                admin: row.try_get(3)?,
+                owns: false,
+            })
         })
         .collect::<Result<_, _>>()
         .map_err(failed)
@@ -201,7 +226,7 @@ async fn spaces(admin: &Session, needs: &Needs) -> Result<Vec<TablespaceState>, 
     let names: Vec<&str> = needs.tablespaces.iter().map(String::as_str).collect();
     let rows = admin
         .query(
-            "SELECT n, t.oid IS NOT NULL, coalesce(pg_catalog.has_tablespace_privilege(t.oid, 'CREATE'), false)
+            "SELECT n, t.oid IS NOT NULL, coalesce(pg_catalog.has_tablespace_privilege(t.oid, 'CREATE WITH GRANT OPTION'), false)
                FROM pg_catalog.unnest($1::pg_catalog.text[]) n LEFT JOIN pg_catalog.pg_tablespace t ON t.spcname = n ORDER BY 1",
             &[&names],
         )
@@ -302,19 +327,6 @@ async fn settings_denied(admin: &Session, had: &Properties) -> Result<Vec<String
     let rows = admin.query(&query, &[&names, &roles]).await.map_err(failed)?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failed)
 }
-
-/// Kinds of objects that only a superuser may create, as the table of contents names them.
-const SUPERUSERS_KINDS: [&str; 9] = [
-    "ACCESS METHOD",
-    "EVENT TRIGGER",
-    "FOREIGN DATA WRAPPER",
-    "OPERATOR CLASS",
-    "OPERATOR FAMILY",
-    "SHELL TYPE",
-    "SUBSCRIPTION",
-    "TEXT SEARCH PARSER",
-    "TEXT SEARCH TEMPLATE",
-];
 
 async fn read_contents(
     admin: &Session,

@@ -1,6 +1,8 @@
 //! The facts that a preflight collects, as plain values. The rules over them are in [`super::preflight_rules`].
 
 use super::catalog::Database;
+use super::loading_role::Means;
+use super::owners::OwnerState;
 use sennight_core::manifest::{Extension, ServerFacts};
 
 /// The restore role and its rights.
@@ -18,6 +20,7 @@ pub struct RestoreRole {
 
 /// A role that the backup names.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
 pub struct RoleState {
     /// Name by which statements refer to it.
     pub name: String,
@@ -27,6 +30,8 @@ pub struct RoleState {
     pub owns: bool,
     /// The restore role has its rights.
     pub granted: bool,
+    /// The restore role may make others members of it.
+    pub admin: bool,
 }
 
 /// A tablespace that single tables or indexes of the backup lie in.
@@ -36,7 +41,7 @@ pub struct TablespaceState {
     pub name: String,
     /// It exists on the server.
     pub exists: bool,
-    /// The restore role may create in it.
+    /// The restore role may let others create in it.
     pub allowed: bool,
 }
 
@@ -83,6 +88,12 @@ pub struct PreflightFacts {
     pub tablespace_allowed: bool,
     /// The roles that the backup names.
     pub roles: Vec<RoleState>,
+    /// How the restore role can make a loading role; `None` if it cannot.
+    pub loading_role: Option<Means>,
+    /// The roles that own something in the backup.
+    pub owners: Vec<OwnerState>,
+    /// The platform team has said that tenants share owners.
+    pub allow_shared_owners: bool,
     /// Objects of the backup that only a superuser may create.
     pub superuser_objects: Vec<String>,
     /// Tablespaces of single tables and indexes of the backup.
@@ -172,6 +183,9 @@ pub(super) fn fine() -> PreflightFacts {
         is_owner: true,
         tablespace_allowed: true,
         roles: Vec::new(),
+        loading_role: Some(Means::Statements),
+        owners: Vec::new(),
+        allow_shared_owners: false,
         superuser_objects: Vec::new(),
         tablespaces: Vec::new(),
         locale_known: true,

@@ -19,11 +19,6 @@ pub enum PreflightRefusal {
         "the backup's schema was written by pg_dump {archive}, pg_restore here is {tools}, which cannot read it: use a worker image with the tools of PostgreSQL {archive}"
     )]
     ClientToolsTooOld { archive: i32, tools: i32 },
-    /// `pg_restore` sends a setting that the server does not know.
-    #[error(
-        "pg_restore here is {tools}, and from 17 on it sets transaction_timeout, which PostgreSQL {server} does not know: use a worker image with the tools of PostgreSQL {server}"
-    )]
-    ClientToolsTooNew { tools: i32, server: i32 },
     /// No client tools for this server.
     #[error("{why}")]
     ClientToolsMissing { why: String },
@@ -68,7 +63,7 @@ pub enum PreflightRefusal {
     TablespacesMissing { tablespaces: String },
     /// Single tables or indexes lie in a tablespace that is closed to the role.
     #[error(
-        "the restore role {role:?} may not create in tablespaces that tables or indexes of the backup lie in: {tablespaces}; GRANT CREATE ON TABLESPACE … TO it"
+        "the restore role {role:?} may not let the role that loads the backup create in tablespaces that tables or indexes of it lie in: {tablespaces}; GRANT CREATE ON TABLESPACE … TO it WITH GRANT OPTION"
     )]
     TablespacesDenied { role: String, tablespaces: String },
     /// A role is gone.
@@ -79,6 +74,26 @@ pub enum PreflightRefusal {
         "the restore role {role:?} is not a member of roles that own objects in the backup: {owners}; GRANT them to it"
     )]
     OwnersNotGranted { role: String, owners: String },
+    /// No right to make the role that loads the backup.
+    #[error(
+        "the restore role {role:?} may not make the role that loads the backup, without which what the tenant wrote would run with the restore role's rights: {way_out} (docs/full-restore.md)"
+    )]
+    LoadingRoleDenied { role: String, way_out: String },
+    /// The role that loads the backup was made and cannot log in.
+    #[error(
+        "the role that loads the backup ({name}, made for each restore) cannot log in: {why}; let roles of that name in by password (pg_hba.conf)"
+    )]
+    LoadingRoleRefused { name: String, why: String },
+    /// The loading role cannot be made a member of an owner.
+    #[error(
+        "the restore role {role:?} may not make others members of roles that own objects in the backup: {owners}; GRANT … TO {role:?} WITH ADMIN OPTION"
+    )]
+    OwnersNotAdmin { role: String, owners: String },
+    /// Roles that own other databases too, or superusers, own objects in the backup.
+    #[error(
+        "objects in the backup belong to superusers or to owners of other databases: {owners}; what this tenant wrote could reach those, so give its objects an owner of their own, or set allowSharedOwners of the DatabaseServer"
+    )]
+    OwnersShared { owners: String },
     /// The server does not have an extension.
     #[error("extensions of the backup are not installed on the server: {extensions}; install their packages")]
     ExtensionsMissing { extensions: String },

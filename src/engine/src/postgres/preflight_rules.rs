@@ -1,6 +1,7 @@
 //! The rules of a preflight: which facts refuse a full restore. Pure, so that each can be tested without a server. The
 //! refusals' texts are in [`super::preflight_refusal`].
 
+use super::loading_role::Means;
 use super::preflight_facts::{ExtensionOffer, PreflightFacts, RoleState};
 use super::preflight_refusal::PreflightRefusal;
 use sennight_core::manifest::Extension;
@@ -43,6 +44,12 @@ pub fn warnings(facts: &PreflightFacts) -> Vec<String> {
             facts.live_sessions
         ));
     }
+    let shared = facts.owners.iter().filter(|owner| owner.is_shared());
+    if let Some(owners) = listed(shared.map(|owner| &owner.name)) {
+        warnings.push(format!(
+            "other databases belong to owners in this backup, or they are superusers ({owners}): what one of these tenants may do, the others may"
+        ));
+    }
     warnings.extend(facts.notes.iter().cloned());
     warnings
 }
@@ -74,9 +81,6 @@ fn client_tools(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
         && archive_format(archive) > archive_format(tools)
     {
         refused.push(PreflightRefusal::ClientToolsTooOld { archive, tools });
-    }
-    if tools >= 17 && e.server_major < 17 {
-        refused.push(PreflightRefusal::ClientToolsTooNew { tools, server: e.server_major });
     }
 }
 
@@ -133,6 +137,7 @@ fn backup_fits(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
     if let Some(owners) = listed(e.roles.iter().filter(not_granted).map(|r| &r.name)) {
         refused.push(PreflightRefusal::OwnersNotGranted { role: e.role.name.clone(), owners });
     }
+    loading(e, refused);
     if let (Some(objects), false) = (listed(&e.superuser_objects), e.role.superuser) {
         refused.push(PreflightRefusal::ObjectsNeedSuperuser { objects });
     }
@@ -154,6 +159,32 @@ fn backup_fits(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
         && headroom < e.needed_bytes()
     {
         refused.push(PreflightRefusal::HeadroomTooSmall { needed: e.needed_bytes(), headroom });
+    }
+}
+
+/// Whether the tenant's code would run in a session that can do no more than the tenant.
+fn loading(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
+    let role = e.role.name.clone();
+    match e.loading_role {
+        None if e.server_major >= 16 => {
+            refused.push(PreflightRefusal::LoadingRoleDenied { role, way_out: "ALTER ROLE … CREATEROLE".to_owned() });
+        }
+        None => refused.push(PreflightRefusal::LoadingRoleDenied {
+            role,
+            way_out: "a superuser installs config/postgresql/loading-role.sql in the maintenance database".to_owned(),
+        }),
+        Some(Means::Statements) if !e.role.superuser => {
+            let members = e.roles.iter().filter(|r| r.owns && r.granted && !r.admin);
+            let members = members.filter(|r| !e.owners.iter().any(|o| o.name == r.name && o.stands_apart()));
+            if let Some(owners) = listed(members.map(|r| &r.name)) {
+                refused.push(PreflightRefusal::OwnersNotAdmin { role, owners });
+            }
+        }
+        Some(_) => {}
+    }
+    let shared = e.owners.iter().filter(|owner| owner.is_shared() && !e.allow_shared_owners);
+    if let Some(owners) = listed(shared.map(|owner| &owner.name)) {
+        refused.push(PreflightRefusal::OwnersShared { owners });
     }
 }
 
@@ -306,8 +337,8 @@ mod tests {
             (13, 13, 16, None),
             (13, 15, 13, None),
             (13, 16, 15, Some("ClientToolsTooOld")),
-            (13, 13, 17, Some("ClientToolsTooNew")),
-            (16, 16, 17, Some("ClientToolsTooNew")),
+            (13, 13, 17, None),
+            (16, 16, 17, None),
             (17, 17, 17, None),
             (17, 16, 18, None),
             (18, 17, 18, None),

@@ -6,6 +6,7 @@ use super::connect::Session;
 use super::create::is_previous;
 use super::database_properties;
 use super::error::EngineError;
+use super::loading_role::Means;
 use super::preflight::{self, PREPARED, SLOTS, SUBSCRIPTIONS};
 use super::preflight_facts::PreflightFacts;
 use super::preflight_refusal::PreflightRefusal;
@@ -93,6 +94,10 @@ async fn facts(
         tools_major: Ok(major),
         archive_major: None,
         roles: Vec::new(),
+        // Nothing is loaded.
+        loading_role: Some(Means::Statements),
+        owners: Vec::new(),
+        allow_shared_owners: true,
         superuser_objects: Vec::new(),
         tablespaces: Vec::new(),
         locale_known: true,

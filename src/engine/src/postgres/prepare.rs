@@ -1,15 +1,17 @@
 //! Fills a new database beside the live one from a backup, and compares it with the backup. May be repeated: each attempt drops
 //! what the one before left. The live database is read, never written.
 
-use super::backup_load::load_backup;
+use super::backup_load::{self, Fetched, Load, Sessions};
 use super::catalog::{self, Database};
 use super::connect::{Session, connect};
 use super::create::{self, Creation};
 use super::database_properties::{self, Access};
 use super::error::EngineError;
 use super::failure::RestoreError;
+use super::loading_role::{self, Owners};
 use super::preflight_facts::PreflightFacts;
-use super::{preflight_report, preflight_rules, swap};
+use super::preflight_refusal::PreflightRefusal;
+use super::{ident, owners, preflight_report, preflight_rules, swap};
 use crate::restore::{LoadRequest, Prepared, size_limit};
 use sennight_core::manifest::Manifest;
 use sennight_core::result::DatabaseNumber;
@@ -32,8 +34,9 @@ pub async fn prepare(request: &LoadRequest<'_>) -> Result<Prepared, TaskError> {
     let admin = connect(&task.database, &task.database.maintenance_database, request.application).await?;
     create::lock(&admin, &task.request_uid).await?;
     let attempt = Attempt { request, admin };
-    attempt.admit().await?;
     create::drop_own(&attempt.admin, request.database, &task.request_uid).await?;
+    loading_role::drop_own(&attempt.admin, &task.request_uid).await?;
+    attempt.admit().await?;
     let done = tokio::select! {
         biased;
         () = request.cancel.cancelled() => Err(TaskError::cancelled()),
@@ -62,29 +65,34 @@ impl Attempt<'_> {
     }
 
     async fn facts(&self) -> Result<PreflightFacts, TaskError> {
-        let LoadRequest { task, backup, application, .. } = *self.request;
-        preflight_report::facts(task, backup, &self.admin, application).await
+        let LoadRequest { task, backup, .. } = *self.request;
+        preflight_report::facts(task, backup, &self.admin).await
     }
 
     async fn create_and_load(&self) -> Result<Prepared, TaskError> {
         let (name, manifest) = (self.request.database, self.request.backup.manifest());
-        let live = self.live().await?;
-        let new_oid = create::create(
-            &self.admin,
-            &Creation {
-                name,
-                owner: &live.owner,
-                tablespace: &live.tablespace,
-                facts: &manifest.server,
-                request_uid: &self.request.task.request_uid,
-            },
-        )
-        .await?;
+        let (live, uid) = (self.live().await?, &self.request.task.request_uid);
+        let fetched = Fetched::new(self.request, self.admin.server_major()).await?;
+        let owners = self.owners(&fetched, &live).await?;
+        let role = loading_role::make(&self.admin, uid, &owners, backup_load::sessions(self.request)).await?;
+        loading_role::open_tablespaces(&self.admin, &role, fetched.tablespaces()).await?;
+        let creation = Creation { name, tablespace: &live.tablespace, facts: &manifest.server, request_uid: uid };
+        let new_oid = create::create(&self.admin, &creation, &role, &owners).await?;
         tracing::info!(database = name, oid = new_oid, "created the new database");
+        let sessions = Sessions::open(self.request, &role).await?;
+        role.close(&self.admin).await?;
+        let load = Load {
+            request: self.request,
+            fetched: &fetched,
+            role: &role,
+            owners: &owners,
+            live_owner: Some(&live.owner),
+        };
         let hooks = tokio::select! {
-            loaded = load_backup(self.request, self.admin.server_major(), true) => loaded?,
+            loaded = load.run(sessions) => loaded?,
             too_large = watch_size(&self.admin, manifest, new_oid) => return Err(too_large?),
         };
+        loading_role::drop_own(&self.admin, uid).await?;
         self.rehearse_properties(live.oid, new_oid).await?;
         let now = self.live().await?;
         if now.oid != live.oid {
@@ -92,6 +100,26 @@ impl Attempt<'_> {
             return Err(RestoreError::DatabasesChanged { found }.into());
         }
         Ok(Prepared { live_number: DatabaseNumber(live.oid), new_number: DatabaseNumber(new_oid), hooks })
+    }
+
+    /// Who may run what the tenant wrote: the backup's owners that are the tenant's alone. Owners that tenants share are refused once
+    /// more: a preflight does not look into an archive that is too large.
+    async fn owners(&self, fetched: &Fetched, live: &Database) -> Result<Owners, TaskError> {
+        let task = self.request.task;
+        let mut names = fetched.owners(&self.request.backup.manifest().roles);
+        let maintenance = &task.database.maintenance_database;
+        let states = owners::look(&self.admin, &names, &live.name, maintenance).await?;
+        let shared: Vec<&str> =
+            states.iter().filter(|owner| owner.is_shared()).map(|owner| owner.name.as_str()).collect();
+        if !shared.is_empty() && !task.allow_shared_owners {
+            let refused = PreflightRefusal::OwnersShared { owners: shared.join(", ") };
+            return Err(TaskError::refused(refused.reason(), refused.to_string()));
+        }
+        // What the tenant's code leaves behind goes to the database's owner.
+        if !names.contains(&live.owner) {
+            names.push(live.owner.clone());
+        }
+        Ok(owners::divide(&owners::look(&self.admin, &names, &live.name, maintenance).await?))
     }
 
     async fn live(&self) -> Result<Database, TaskError> {
@@ -106,8 +134,11 @@ impl Attempt<'_> {
         let had = database_properties::read(&self.admin, live_oid).await?;
         let has = database_properties::read(&self.admin, new_oid).await?;
         let superuser = swap::is_superuser(&self.admin).await?;
-        let mut statements = vec!["BEGIN".to_owned()];
+        let (database, owner) = (ident(self.request.database), ident(&had.owner));
+        let mut statements = vec!["BEGIN".to_owned(), format!("ALTER DATABASE {database} OWNER TO {owner}")];
         statements.extend(had.statements_for(self.request.database, &has, Access::Closed, superuser));
+        statements.push(format!("ALTER DATABASE {database} OWNER TO CURRENT_USER"));
+        statements.push(format!("GRANT ALL ON DATABASE {database} TO CURRENT_USER"));
         statements.push("COMMIT".to_owned());
         for statement in statements {
             let applied = self.admin.batch_execute(&statement).await;
@@ -123,6 +154,9 @@ impl Attempt<'_> {
         match create::drop_own(&self.admin, database, &self.request.task.request_uid).await {
             Ok(dropped) => tracing::info!(database, dropped, "failed attempt cleaned up"),
             Err(error) => tracing::warn!(%error, "failed attempt not cleaned up; the next attempt does it"),
+        }
+        if let Err(error) = loading_role::drop_own(&self.admin, &self.request.task.request_uid).await {
+            tracing::warn!(%error, "loading roles of the failed attempt not dropped; the next attempt does it");
         }
     }
 }

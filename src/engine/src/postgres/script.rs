@@ -1,6 +1,7 @@
 //! Scans the SQL of a schema archive for what its table of contents does not show: tablespaces of single tables and indexes, and
 //! objects that only a superuser may create.
 
+use super::quoting::Quoting;
 use std::collections::BTreeSet;
 
 /// Needs of the SQL that the preflight checks.
@@ -8,8 +9,10 @@ use std::collections::BTreeSet;
 pub struct Needs {
     /// Tablespaces that tables, indexes or materialised views lie in, where that is not the database's own.
     pub tablespaces: BTreeSet<String>,
-    /// Objects that only a superuser may create, each in words.
+    /// Objects that only a superuser may create although their kind does not say so, each in words.
     pub superuser: Vec<String>,
+    /// The same objects, as their entries in the table of contents begin.
+    pub superuser_entries: BTreeSet<String>,
 }
 
 /// Line-by-line scanner of the SQL.
@@ -17,13 +20,30 @@ pub struct Needs {
 pub struct Script {
     /// Needs found so far.
     pub needs: Needs,
-    /// Kind and name of the entry whose statement comes next.
-    entry: Option<(String, String)>,
+    /// The entry whose statement comes next.
+    entry: Option<Head>,
+    /// What a tenant wrote may look like anything: only lines outside of it are read.
+    quoting: Quoting,
+}
+
+/// What an entry is, as the comment before its statement says.
+struct Head {
+    kind: String,
+    schema: String,
+    name: String,
 }
 
 impl Script {
     /// The next line.
     pub fn line(&mut self, line: &str) {
+        let outside = self.quoting.is_outside();
+        self.quoting.line(line);
+        if outside {
+            self.outside(line);
+        }
+    }
+
+    fn outside(&mut self, line: &str) {
         if let Some(space) = line.strip_prefix("SET default_tablespace = ").and_then(|rest| rest.strip_suffix(';')) {
             // Empty quotes are the database's own.
             if space != "''" {
@@ -31,32 +51,63 @@ impl Script {
             }
         } else if let Some(rest) = line.strip_prefix("-- Name: ") {
             self.entry = entry(rest);
-        } else if let Some((kind, name)) = &self.entry {
-            let found = match kind.as_str() {
-                "FUNCTION" | "PROCEDURE" => line.strip_prefix("    LANGUAGE ").map(|rest| {
-                    let language = rest.split(' ').next().unwrap_or_default();
-                    ["c", "internal"].contains(&language).then(|| format!("{kind} {name} in {language}"))
-                }),
-                "PUBLICATION" => line.strip_prefix("CREATE PUBLICATION ").map(|rest| {
-                    let all = rest.contains(" FOR ALL TABLES");
-                    all.then(|| format!("{kind} {name} of all tables"))
-                }),
-                _ => Some(None),
-            };
-            // Only the first match of an entry counts: a body follows, which may contain anything.
-            if let Some(found) = found {
-                self.needs.superuser.extend(found);
-                self.entry = None;
+        } else if let Some(head) = self.entry.take() {
+            // Only the first match of an entry counts.
+            match superusers(&head, line) {
+                Found::NotYet => self.entry = Some(head),
+                Found::Anybodys => {}
+                Found::Superusers(words) => {
+                    let Head { kind, schema, name } = head;
+                    self.needs.superuser.push(words);
+                    self.needs.superuser_entries.insert(format!("{kind} {schema} {name} "));
+                }
             }
         }
     }
 }
 
-/// `f(integer); Type: FUNCTION; Schema: public; Owner: acme`, as kind and name.
-fn entry(rest: &str) -> Option<(String, String)> {
+/// What a line says of who may make an entry.
+enum Found {
+    NotYet,
+    Anybodys,
+    /// Why, in words.
+    Superusers(String),
+}
+
+/// Whether only a superuser may make the entry that begins so.
+fn superusers(Head { kind, name, .. }: &Head, line: &str) -> Found {
+    let found = match kind.as_str() {
+        "FUNCTION" | "PROCEDURE" => line.strip_prefix("    LANGUAGE ").map(|rest| {
+            let mut words = rest.split(' ');
+            let language = words.next().unwrap_or_default();
+            if ["c", "internal"].contains(&language) {
+                return Some(format!("{kind} {name} in {language}"));
+            }
+            words.any(|word| word == "LEAKPROOF").then(|| format!("{kind} {name} that is leakproof"))
+        }),
+        "PUBLICATION" => line.strip_prefix("CREATE PUBLICATION ").map(|rest| {
+            let all = rest.contains(" FOR ALL TABLES");
+            all.then(|| format!("{kind} {name} of all tables"))
+        }),
+        "CAST" => line.strip_prefix("CREATE CAST ").map(|rest| {
+            let without = rest.contains(" WITHOUT FUNCTION");
+            without.then(|| format!("{name} without a function"))
+        }),
+        _ => return Found::Anybodys,
+    };
+    match found {
+        None => Found::NotYet,
+        Some(None) => Found::Anybodys,
+        Some(Some(words)) => Found::Superusers(words),
+    }
+}
+
+/// `f(integer); Type: FUNCTION; Schema: public; Owner: acme`
+fn entry(rest: &str) -> Option<Head> {
     let (name, rest) = rest.split_once("; Type: ")?;
-    let (kind, _) = rest.split_once("; Schema: ")?;
-    Some((kind.to_owned(), name.to_owned()))
+    let (kind, rest) = rest.split_once("; Schema: ")?;
+    let schema = rest.split("; Owner: ").next()?;
+    Some(Head { kind: kind.to_owned(), schema: schema.to_owned(), name: name.to_owned() })
 }
 
 fn unquoted(name: &str) -> String {
@@ -88,6 +139,7 @@ CREATE FUNCTION public.fast(integer) RETURNS integer
 CREATE FUNCTION public.slow() RETURNS text
     LANGUAGE plpgsql
     AS $$BEGIN RETURN '
+-- Name: slow(); Type: FUNCTION; Schema: public; Owner: acme
     LANGUAGE c
 CREATE PUBLICATION p FOR ALL TABLES'; END$$;
 
@@ -125,6 +177,10 @@ CREATE PUBLICATION every FOR ALL TABLES WITH (publish = 'insert');
         let expected = Needs {
             tablespaces: BTreeSet::from(["odd \"space".to_owned()]),
             superuser: vec!["FUNCTION fast(integer) in c".to_owned(), "PUBLICATION every of all tables".to_owned()],
+            superuser_entries: BTreeSet::from([
+                "FUNCTION public fast(integer) ".to_owned(),
+                "PUBLICATION - every ".to_owned(),
+            ]),
         };
         assert_eq!(script.needs, expected);
     }

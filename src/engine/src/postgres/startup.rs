@@ -130,6 +130,28 @@ pub fn in_force(row: &Row, user: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// As [`in_force`], of a session that a client tool will speak to: it has the settings of rights, not those of text.
+pub fn tool_settings_in_force(answer: &[Option<String>], user: &str) -> Result<(), EngineError> {
+    let rights = RIGHTS.iter().filter(|(name, _)| ASKED.iter().any(|(asked, _)| asked == name));
+    let wanted = std::iter::once(("current_user", user)).chain(rights.copied());
+    let asked = std::iter::once("current_user").chain(ASKED.iter().map(|(name, _)| *name));
+    let found: Vec<(&str, &str)> = asked
+        .zip(answer.iter().skip(BEFORE - 1))
+        .map(|(name, found)| (name, found.as_deref().unwrap_or_default().trim_matches('"')))
+        .collect();
+    for (setting, wanted) in wanted {
+        let has = found.iter().find(|(name, _)| *name == setting).map(|(_, value)| *value);
+        if has != Some(wanted) {
+            return Err(EngineError::SettingsIgnored {
+                setting: setting.to_owned(),
+                wanted: wanted.to_owned(),
+                found: has.unwrap_or("nothing").to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -84,13 +84,6 @@ impl Tools {
         Ok(version)
     }
 
-    /// As [`Tools::command`], for a session that begins with `settings` too.
-    pub fn command_with(&self, tool: &str, access: &Access, settings: &[(&str, &str)]) -> Command {
-        let mut command = self.command(tool, access);
-        command.env(OPTIONS_VARIABLE, tool_options(access.purpose, settings));
-        command
-    }
-
     /// A command for `tool` that reaches the database of `access` by its environment alone. `pg_restore` wants to be
     /// told that it shall connect: give it `--dbname=` with an empty value.
     pub fn command(&self, tool: &str, access: &Access) -> Command {
@@ -98,7 +91,6 @@ impl Tools {
         command
             .env_clear()
             .envs(access.environment.iter().cloned())
-            .env(OPTIONS_VARIABLE, tool_options(access.purpose, &[]))
             .current_dir(access.dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -108,36 +100,49 @@ impl Tools {
     }
 }
 
-/// How a client tool reaches one database: libpq's environment, with the password in a file that only this process's
-/// user can read. The files go when the value does.
+/// How a client tool reaches one database: libpq's environment, and a directory that only this process's user can enter. The
+/// directory goes when the value does.
 ///
 /// A database name in an argument is read as a connection string if it looks like one (`host=…` would lead the dump to
 /// another server); `PGDATABASE` is taken as it is, and unlike a service file keeps spaces and line ends.
 pub struct Access {
     dir: tempfile::TempDir,
-    purpose: Purpose,
     environment: Vec<(&'static str, OsString)>,
 }
 
 impl Access {
-    /// Writes the private files under `$TMPDIR` (in pods an emptyDir).
-    pub fn prepare(
-        target: &DatabaseTarget,
-        database: &str,
-        application_name: &str,
-        purpose: Purpose,
-    ) -> Result<Self, EngineError> {
-        let broken =
-            |source| EngineError::ToolBroken { tool: "the client tools' private directory".to_owned(), source };
+    /// A private directory under `$TMPDIR` (in pods an emptyDir), and no way to any server: for looking into an archive.
+    pub fn none() -> Result<Self, EngineError> {
         let dir = tempfile::Builder::new().prefix("sennight-").tempdir().map_err(broken)?;
-        let credentials = Credentials::read(&target.credentials_dir)?;
-        let passfile = dir.path().join("pgpass");
-        private_file(&passfile, pgpass(&credentials.password).as_bytes()).map_err(broken)?;
-        let mut environment: Vec<(&'static str, OsString)> = vec![
+        let environment: Vec<(&'static str, OsString)> = vec![
             // libpq would trust ~/.postgresql/root.crt and read ~/.pgpass.
             ("HOME", dir.path().into()),
             ("LC_ALL", "C".into()),
             ("TZ", "UTC".into()),
+        ];
+        Ok(Self { dir, environment })
+    }
+
+    /// The way to the relay whose socket is in the directory: no password, no certificate.
+    pub fn through_relay(database: &str, user: &str) -> Result<Self, EngineError> {
+        let mut access = Self::none()?;
+        access.environment.extend([
+            ("PGHOST", access.dir.path().into()),
+            ("PGPORT", super::relay::PORT.into()),
+            ("PGDATABASE", database.into()),
+            ("PGUSER", user.into()),
+        ]);
+        Ok(access)
+    }
+
+    /// The way of `pg_dump` to the database, with private files for password and key.
+    pub fn to_read(target: &DatabaseTarget, database: &str, application_name: &str) -> Result<Self, EngineError> {
+        let mut access = Self::none()?;
+        let dir = access.dir.path();
+        let credentials = Credentials::read(&target.credentials_dir)?;
+        let passfile = dir.join("pgpass");
+        private_file(&passfile, pgpass(&credentials.password).as_bytes()).map_err(broken)?;
+        let mut environment: Vec<(&'static str, OsString)> = vec![
             ("PGHOST", (&target.host).into()),
             ("PGPORT", target.port.to_string().into()),
             ("PGDATABASE", database.into()),
@@ -147,6 +152,7 @@ impl Access {
             ("PGCONNECT_TIMEOUT", "30".into()),
             ("PGGSSENCMODE", "disable".into()),
             ("PGSSLMODE", ssl_mode(target.tls.mode).into()),
+            (OPTIONS_VARIABLE, tool_options(Purpose::Read, &[]).into()),
         ];
         if matches!(target.tls.mode, TlsMode::VerifyCA | TlsMode::VerifyFull) {
             let roots = target.tls.ca_file.as_ref().map_or_else(system_roots, PathBuf::from);
@@ -157,18 +163,23 @@ impl Access {
             let bytes =
                 std::fs::read(&key).map_err(|source| EngineError::CredentialsUnreadable { path: key, source })?;
             // libpq refuses a key that others may read, and a mounted Secret is group-readable.
-            let private_key = dir.path().join("tls.key");
+            let private_key = dir.join("tls.key");
             private_file(&private_key, &bytes).map_err(broken)?;
             environment.push(("PGSSLCERT", certificate.into()));
             environment.push(("PGSSLKEY", private_key.into()));
         }
-        Ok(Self { dir, purpose, environment })
+        access.environment.extend(environment);
+        Ok(access)
     }
 
     /// The private directory: a place for small scratch files that goes with the value.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
+}
+
+fn broken(source: std::io::Error) -> EngineError {
+    EngineError::ToolBroken { tool: "the client tools' private directory".to_owned(), source }
 }
 
 fn ssl_mode(mode: TlsMode) -> &'static str {

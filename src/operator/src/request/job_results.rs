@@ -5,10 +5,10 @@ use crate::runtime::instrumented::cut;
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight_api::RestoreRequestStatus;
 use sennight_api::restore_report::{JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal};
-use sennight_api::restore_status::{DroppedDatabase, Prepared, SafetyBackup};
+use sennight_api::restore_status::{DroppedDatabase, HookReport, Prepared, SafetyBackup};
 use sennight_core::names::RestoreStep;
 use sennight_core::restore::{StepState, is_fault};
-use sennight_core::result::{BackupSummary, DatabaseNumber, Done, LiveList, Preflight, TAKEN_BACK};
+use sennight_core::result::{BackupSummary, DatabaseNumber, Done, HookRun, LiveList, Preflight, TAKEN_BACK};
 use sennight_core::retention::{SAFETY_DAYS, expires_at};
 use sennight_protocol::report::{Outcome, TaskReport};
 
@@ -91,6 +91,10 @@ fn close(record: &mut JobRecord, step: &StepState, now: DateTime<Utc>) {
     record.retryable = retryable;
 }
 
+fn hook_run(hook: &HookRun) -> HookReport {
+    HookReport { name: cut(&hook.name, 253).to_owned(), rows: hook.rows }
+}
+
 /// Copies what later steps need into status: reports in the bucket expire after a week, and requests may wait longer.
 fn keep_result(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: DateTime<Utc>) {
     match done {
@@ -104,7 +108,7 @@ fn keep_result(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: D
                 new_oid: (*new_number).into(),
                 rows: *rows,
                 tables: *tables,
-                hooks: hooks.iter().take(64).map(|hook| cut(hook, 253).to_owned()).collect(),
+                hooks: hooks.iter().take(64).map(hook_run).collect(),
             };
             status.prepared = Some(Box::new(prepared));
         }
@@ -193,7 +197,7 @@ fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, 
             new_database: p.database.clone(),
             rows: p.rows,
             tables: p.tables,
-            hooks: p.hooks.clone(),
+            hooks: p.hooks.iter().map(|hook| HookRun { name: hook.name.clone(), rows: hook.rows }).collect(),
         }),
         // The end of any other step ends the request in the same write. A status that says otherwise cannot be trusted.
         (_, _) => {
@@ -281,7 +285,7 @@ mod tests {
             new_database: "n".into(),
             rows: 3,
             tables: 4,
-            hooks: vec!["a.sql".into()],
+            hooks: vec![HookRun { name: "a.sql".into(), rows: 7 }],
         };
         end(&mut s, Outcome::Succeeded(done.clone()));
         assert_eq!(step(&s, RestoreStep::Prepare, &vec![]), StepState::Succeeded(done));

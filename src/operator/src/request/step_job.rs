@@ -195,6 +195,7 @@ fn restore(
         database,
         parallelism: 2,
         headroom_bytes: server.spec.restore_headroom_bytes,
+        allow_shared_owners: server.spec.allow_shared_owners.unwrap_or_default(),
         hooks_dir,
     };
     Ok((task, mounts))
