@@ -86,6 +86,40 @@ fn a_part_of_the_operator_knows_nothing_of_those_below_it_in_the_table() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// The files of each reconcile of a RestoreRequest, in the order of the page: a column for each controller.
+fn reconciles(page: &str) -> Vec<Vec<String>> {
+    let rows = page.split_once("| `restore` | `restore_cleanup` | `restore_record` |").unwrap().1.lines().skip(2);
+    let rows: Vec<Vec<&str>> =
+        rows.take_while(|line| line.starts_with('|')).map(|row| row.split('|').collect()).collect();
+    let file = |cell: &str| {
+        let name = cell.split('`').nth(1)?;
+        let krate = if cell.trim_start().starts_with("core:") { "core" } else { "operator" };
+        Some(format!("src/{krate}/src/{name}"))
+    };
+    (1..=3).map(|column| rows.iter().filter_map(|row| file(row[column])).collect()).collect()
+}
+
+#[test]
+fn a_reconcile_of_a_restore_request_reads_at_most_twelve_files_each_called_by_one_before_it() {
+    let page = std::fs::read_to_string(testkit::repository().join("docs/architecture.md")).unwrap();
+    for files in reconciles(&page) {
+        assert!((6..=12).contains(&files.len()), "{} files: {files:#?}", files.len());
+        assert_eq!(files.iter().collect::<BTreeSet<_>>().len(), files.len(), "a file stands twice in {files:#?}");
+        let texts: Vec<String> = files.iter().map(|file| testkit::file(file)).collect();
+        for (at, file) in files.iter().enumerate().skip(1) {
+            let module = file.rsplit('/').next().unwrap().trim_end_matches(".rs");
+            // A folder's mod.rs is known by the folder's name, and nobody calls it but the loop.
+            let named = |text: &String| {
+                text.contains(&format!("{module}::"))
+                    || text.contains(&format!("::{module}"))
+                    || text.contains(&format!("{module},"))
+                    || text.contains(&format!("mod {module};"))
+            };
+            assert!(texts[..at].iter().any(named), "no file before {file} calls it: {files:#?}");
+        }
+    }
+}
+
 #[test]
 fn pure_crates_deny_what_clippy_knows_of_the_outside() {
     for (name, files) in crates().iter().filter(|(name, _)| PURE.contains(&name.as_str())) {

@@ -36,7 +36,7 @@ impl<'a> MariaDb<'a> {
         let options = format!("host={host}\nport={port}\nuser={user}\npassword={password}\nssl-ca={ca}\n");
         let defaults = dir.join("client.cnf");
         std::fs::write(&defaults, format!("[client]\n{options}ssl-verify-server-cert\n[mydumper]\n{options}")).unwrap();
-        for (name, value) in [("username", &user), ("password", &password)] {
+        for (name, value) in [("host", &host), ("username", &user), ("password", &password)] {
             std::fs::write(dir.join(name), value).unwrap();
         }
         let mut server = Self {

@@ -45,6 +45,7 @@ impl Servers {
             ("s3", [("AWS_ACCESS_KEY_ID", &access), ("AWS_SECRET_ACCESS_KEY", &secret)]),
         ] {
             std::fs::create_dir(scratch.path().join(dir)).unwrap();
+            std::fs::write(scratch.path().join(dir).join("host"), &host).unwrap();
             for (name, value) in files {
                 std::fs::write(scratch.path().join(dir).join(name), value).unwrap();
             }

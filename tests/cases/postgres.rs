@@ -259,9 +259,8 @@ impl<'a> Tenant<'a> {
     async fn checked(&self, restored: &Database) -> Option<String> {
         let query = self.case.head("check")?.replace("t1_", &self.prefix);
         let session = restored.session().await;
-        let row = session.query_one(&query, &[]).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
-        let found: Option<String> = row.get(0);
-        found
+        let row = session.query_opt(&query, &[]).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        row.and_then(|row| row.get(0))
     }
 
     /// Leaves nothing on the server.

@@ -2,7 +2,7 @@
 # apps.sh up NAMESPACE: MinIO, PostgreSQL 17 and MariaDB 11.8 as pods in a namespace of the cluster in $KUBECONFIG, with fresh secrets.
 # apps.sh env NAMESPACE: prints SENNIGHT_TEST_S3_* and _PG_* lines that reach them from this machine (node tier: by Service address).
 # In the cluster they are minio.NAMESPACE.svc:9000, postgres.NAMESPACE.svc:5432 and mariadb.NAMESPACE.svc:3306; passwords lie in the Secrets
-# minio-root (accessKey, secretKey), postgres-superuser and mariadb-superuser (username, password), the CA of the databases' certificates in
+# minio-root (accessKey, secretKey), postgres-superuser and mariadb-superuser (host, username, password), the CA of the databases' certificates in
 # postgres-tls and mariadb-tls (ca.crt).
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
@@ -51,8 +51,8 @@ up() {
   local server
   kubectl_ get namespace "$namespace" >/dev/null 2>&1 || kubectl_ create namespace "$namespace" >/dev/null
   secret minio-root accessKey minio-root secretKey "$(openssl rand -hex 16)"
-  secret postgres-superuser username postgres password "$(openssl rand -hex 16)"
-  secret mariadb-superuser username root password "$(openssl rand -hex 16)"
+  secret postgres-superuser host "postgres.$namespace.svc" username postgres password "$(openssl rand -hex 16)"
+  secret mariadb-superuser host "mariadb.$namespace.svc" username root password "$(openssl rand -hex 16)"
   RUN=$(mktemp -d)
   mkdir "$RUN/pki"
   make_ca

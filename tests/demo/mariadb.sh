@@ -46,8 +46,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CR
   LOCK TABLES, CREATE USER, PROCESS, CONNECTION ADMIN, SET USER, BINLOG MONITOR, SLAVE MONITOR ON *.* TO sennight_restore;
 SQL
   cat tests/engines/crm.sql tests/demo/crm/mariadb.sql | my umbra
-  secret my-dump username sennight_dump password "$dump"
-  secret my-restore username sennight_restore password "$restore"
+  secret my-dump host "mariadb.$ns.svc" username sennight_dump password "$dump"
+  secret my-restore host "mariadb.$ns.svc" username sennight_restore password "$restore"
   k apply -f - <<YAML
 apiVersion: sennight.dev/v1alpha1
 kind: DatabaseServer

@@ -103,13 +103,13 @@ prepare_world() {
 CREATE ROLE acme LOGIN CREATEROLE PASSWORD 'tenant';
 CREATE DATABASE acme OWNER acme CONNECTION LIMIT 50;
 CREATE ROLE sennight_dump LOGIN BYPASSRLS PASSWORD '$dump_password' IN ROLE pg_read_all_data;
-CREATE ROLE sennight_restore LOGIN CREATEDB BYPASSRLS PASSWORD '$restore_password' IN ROLE pg_signal_backend, pg_read_all_data;
-GRANT acme TO sennight_restore;
+CREATE ROLE sennight_restore LOGIN CREATEDB CREATEROLE PASSWORD '$restore_password' IN ROLE pg_signal_backend;
+GRANT acme TO sennight_restore WITH ADMIN OPTION;
 SQL
   sed '1i SET ROLE acme;' tests/demo/crm/schema.sql | sql acme >/dev/null
   sed '1i SET ROLE acme;' tests/demo/crm/data.sql | sql acme >/dev/null
   sql postgres <<'SQL'
-SELECT format('GRANT %I TO sennight_restore;', rolname) FROM pg_roles WHERE rolname LIKE 'crm\_%' \gexec
+SELECT format('GRANT %I TO sennight_restore WITH ADMIN OPTION;', rolname) FROM pg_roles WHERE rolname LIKE 'crm\_%' \gexec
 SQL
   local total
   total=$(digest acme | awk -F '|' 'NF == 3 {n += $2} END {print n}')
@@ -147,8 +147,8 @@ secret() {
 platform_team() {
   say "The platform team: one BackupStorage, one DatabaseServer, one BackupSchedule a tenant"
   secret s3 AWS_ACCESS_KEY_ID "$S3_KEY" AWS_SECRET_ACCESS_KEY "$S3_SECRET"
-  secret pg-dump username sennight_dump password "$dump_password"
-  secret pg-restore username sennight_restore password "$restore_password"
+  secret pg-dump host "postgres.$ns.svc" username sennight_dump password "$dump_password"
+  secret pg-restore host "postgres.$ns.svc" username sennight_restore password "$restore_password"
   k apply -f charts/sennight/profiles/bitrix24-crm.yaml >/dev/null
   k apply -f - <<YAML
 apiVersion: sennight.dev/v1alpha1

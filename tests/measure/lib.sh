@@ -13,6 +13,7 @@ psql=("$SENNIGHT_TEST_PG_BIN/psql" -XqAt -v ON_ERROR_STOP=1)
 
 mkdir "$work/pg" "$work/s3"
 printf %s "$PGUSER" >"$work/pg/username"
+printf %s "$PGHOST" >"$work/pg/host"
 printf %s "$PGPASSWORD" >"$work/pg/password"
 printf %s "$SENNIGHT_TEST_S3_ACCESS_KEY" >"$work/s3/AWS_ACCESS_KEY_ID"
 printf %s "$SENNIGHT_TEST_S3_SECRET_KEY" >"$work/s3/AWS_SECRET_ACCESS_KEY"

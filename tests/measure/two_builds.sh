@@ -91,6 +91,7 @@ report
 [ -n "${SENNIGHT_TEST_MARIADB_10_11_PORT:-}" ] || { echo "mariadb  not measured: SENNIGHT_MYSQL=mariadb-10.11 starts one"; exit 0; }
 case=mariadb
 printf %s "$SENNIGHT_TEST_MYSQL_USER" >"$work/pg/username"
+printf %s "$SENNIGHT_TEST_MYSQL_HOST" >"$work/pg/host"
 printf %s "$SENNIGHT_TEST_MYSQL_PASSWORD" >"$work/pg/password"
 MYSQL_PWD=$SENNIGHT_TEST_MYSQL_PASSWORD mariadb -h "$SENNIGHT_TEST_MYSQL_HOST" -P "$SENNIGHT_TEST_MARIADB_10_11_PORT" -u "$SENNIGHT_TEST_MYSQL_USER" <<SQL
 CREATE DATABASE wide;

@@ -59,7 +59,7 @@ async fn login(password: &str, packets: Vec<Vec<u8>>) -> EngineError {
         stream.shutdown().await
     });
     let credentials = tempfile::tempdir().unwrap();
-    for (name, value) in [("username", "u"), ("password", password)] {
+    for (name, value) in [("host", "127.0.0.1"), ("username", "u"), ("password", password)] {
         std::fs::write(credentials.path().join(name), value).unwrap();
     }
     let target = DatabaseTarget {

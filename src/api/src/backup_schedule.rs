@@ -161,7 +161,7 @@ pub struct Database {
     /// Name of the database on the server.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     pub name: String,
-    /// Secret with `username` and `password` for dumping this database. Leave it out for the DatabaseServer's.
+    /// Secret with `host`, `username` and `password` for dumping this database. Leave it out for the DatabaseServer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<LocalRef>,
     /// MySQL and MariaDB: back up tables of other storage engines than InnoDB too. No snapshot holds them still: their rows are

@@ -72,10 +72,10 @@ pub struct DatabaseServerSpec {
     /// TLS towards the server.
     #[serde(default)]
     pub tls: Tls,
-    /// Secret with `username` and `password` of a role that may read every tenant database here. A BackupSchedule may name
-    /// its own instead.
+    /// Secret with `host`, `username` and `password` of a role that may read every tenant database here. `host` names the hosts that
+    /// the password may be sent to. A BackupSchedule may name its own Secret instead.
     pub dump_credentials_secret_ref: LocalRef,
-    /// Secret with `username` and `password` of a role that may create, rename and drop databases. Leave it out and
+    /// Secret with `host`, `username` and `password` of a role that may create, rename and drop databases. Leave it out and
     /// FullRestore is refused; CrmExport needs no database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_credentials_secret_ref: Option<LocalRef>,

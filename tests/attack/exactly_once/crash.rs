@@ -34,7 +34,12 @@ pub async fn campaign(suite: &'static str, faults: &[Fault], cost: usize) {
     for mode in [Mode::CrmExport, Mode::FullRestore] {
         let (name, ended) = setups[0].restore(mode, None).await;
         check(&setups[0], &name, &ended, mode).await;
-        println!("{suite}: a {mode:?} takes {} writes: {}", ended.writes.len(), ended.writes.join(", "));
+        let conflicts = setups[0].gateway.conflicts();
+        println!(
+            "{suite}: a {mode:?} takes {} writes, {conflicts} conflicts: {}",
+            ended.writes.len(),
+            ended.writes.join(", ")
+        );
         let writes = 1..=ended.writes.len();
         all.extend(writes.flat_map(|write| faults.iter().map(move |fault| Case { mode, write, fault: *fault })));
     }
@@ -68,6 +73,8 @@ pub async fn campaign(suite: &'static str, faults: &[Fault], cost: usize) {
 }
 
 async fn one(setup: &mut Setup, case: Case) -> Ended {
+    // In each case the three controllers of a RestoreRequest come in another order.
+    setup.gateway.shuffle(case.write as u64 * 2 + u64::from(case.fault == Fault::KilledAfter) + 1);
     let (name, ended) = setup.restore(case.mode, Some((case.write, case.fault))).await;
     if !ended.fired {
         // The same restore takes a write more or less, as its Jobs are seen to run or not.

@@ -11,6 +11,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 use testkit::cluster;
@@ -64,6 +65,8 @@ struct Plan {
     /// Before this one the lists are kept, for [`Mood::Past`].
     keep: Option<(At, String)>,
     writes: Vec<(String, u64, Instant)>,
+    /// Writes that the API server refused because the object had changed.
+    conflicts: usize,
     fired: Option<Instant>,
     /// The operator's process.
     pid: u32,
@@ -87,6 +90,9 @@ struct Shared {
     woken: watch::Sender<bool>,
     /// Writes that arrived late and were carried out or refused.
     late: Mutex<Vec<StatusCode>>,
+    /// Not 0: each controller's writes are held up for a time of its own, drawn from this number, so that the three come in
+    /// another order.
+    shuffle: AtomicU64,
 }
 
 impl Gateway {
@@ -106,6 +112,7 @@ impl Gateway {
             kept: Mutex::default(),
             woken: watch::channel(false).0,
             late: Mutex::default(),
+            shuffle: AtomicU64::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -164,6 +171,16 @@ impl Gateway {
         self.shared.plan.lock().unwrap().pid = pid;
     }
 
+    /// Holds up each controller's writes for a time of its own, another one for each seed; 0 holds up nobody.
+    pub fn shuffle(&self, seed: u64) {
+        self.shared.shuffle.store(seed, Ordering::SeqCst);
+    }
+
+    /// Writes that met a changed object so far.
+    pub fn conflicts(&self) -> usize {
+        self.shared.plan.lock().unwrap().conflicts
+    }
+
     /// The writes so far.
     pub fn writes(&self) -> Vec<String> {
         self.shared.plan.lock().unwrap().writes.iter().map(|(what, ..)| what.clone()).collect()
@@ -214,6 +231,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
     if parts.method == Method::GET {
         return read(&shared, parts, &path, &query).await;
     }
+    tokio::time::sleep(shared.held_up(&query)).await;
     let fault = shared.count(&parts.method, &path, &query, &body);
     let keep = shared.plan.lock().unwrap().keep.take_if(|(at, _)| at.is(0, &parts.method, &path, &body));
     if let Some((_, namespace)) = keep {
@@ -221,7 +239,13 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
     }
     let uri = parts.uri.clone();
     match fault {
-        None => forward(&shared, parts, body).await,
+        None => {
+            let answer = forward(&shared, parts, body).await;
+            if answer.status() == StatusCode::CONFLICT {
+                shared.plan.lock().unwrap().conflicts += 1;
+            }
+            answer
+        }
         Some(Fault::Conflict409) => refuse(StatusCode::CONFLICT, "Conflict", &uri.to_string()),
         Some(Fault::TooMany429) => refuse(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", &uri.to_string()),
         Some(Fault::Lost504) => {
@@ -277,6 +301,16 @@ impl Shared {
         }
         plan.fired = Some(Instant::now());
         plan.fault.as_ref().map(|(_, fault)| *fault)
+    }
+
+    /// How long the writes of this query's field manager are held up.
+    fn held_up(&self, query: &str) -> Duration {
+        let seed = self.shuffle.load(Ordering::SeqCst);
+        let manager = query.split('&').find(|part| part.starts_with("fieldManager=sennight"));
+        let Some(manager) = manager.filter(|_| seed != 0) else { return Duration::ZERO };
+        let mut hash = std::collections::hash_map::DefaultHasher::new();
+        (seed, manager).hash(&mut hash);
+        Duration::from_millis(hash.finish() % 400)
     }
 
     fn signal(&self, signal: &str) {

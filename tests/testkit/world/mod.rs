@@ -106,6 +106,12 @@ impl World {
 
     /// The Secret `name` as a document.
     pub fn secret(&self, name: &str, values: &Value) -> String {
+        let mut values = values.clone();
+        if values.get("username").is_some() && values.get("host").is_none() {
+            let servers = ["SENNIGHT_TEST_PG_HOST", "SENNIGHT_TEST_MYSQL_HOST"]
+                .map(|name| std::env::var(name).unwrap_or_default());
+            values["host"] = json!(format!("{} {}", crate::LOOPBACK, servers.join(" ")));
+        }
         let metadata = json!({"name": name, "namespace": self.namespace});
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}).to_string()
     }
@@ -119,6 +125,8 @@ impl World {
     pub fn server_with(&self, fields: Value) -> String {
         let mut spec = json!({
             "engine": "PostgreSQL", "host": env("SENNIGHT_TEST_PG_HOST"),
+            // The tests' databases belong to the superuser.
+            "allowSharedOwners": true,
             "port": env("SENNIGHT_TEST_PG_PORT").parse::<i32>().unwrap(),
             "tls": {"caSecretRef": {"name": "pg-ca", "key": "ca.pem"}},
             "dumpCredentialsSecretRef": {"name": "pg"}, "restoreCredentialsSecretRef": {"name": "pg"}

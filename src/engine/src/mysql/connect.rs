@@ -119,7 +119,7 @@ fn converted<T: FromRow>(row: Row, doing: &str) -> Result<T, EngineError> {
 /// Opens a session on `database`, with the engine's settings. It must reach the server itself: a proxy that shares
 /// connections would lose settings and snapshots.
 pub async fn connect(target: &DatabaseTarget, database: &str, application: &str) -> Result<Session, EngineError> {
-    let credentials = Credentials::read(&target.credentials_dir)?;
+    let credentials = Credentials::read(target)?;
     let options = OptsBuilder::default()
         .ip_or_hostname(target.host.clone())
         .tcp_port(target.port)

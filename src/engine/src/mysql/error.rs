@@ -1,6 +1,6 @@
 //! Errors of the MySQL and MariaDB engine, classified by what a person would do about them.
 
-use crate::credentials::Unreadable;
+use crate::credentials::{CredentialsError, not_for_this_host};
 use mysql_async::{DriverError, Error, IoError};
 use sennight_core::engine::EngineKind;
 use sennight_protocol::report::TaskError;
@@ -17,6 +17,14 @@ pub enum EngineError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The Secret is for another host, or does not say for which.
+    #[error("{}", not_for_this_host(server, named.as_deref()))]
+    SecretNotForThisHost {
+        /// Where the password would have gone.
+        server: String,
+        /// The hosts that the Secret names.
+        named: Option<String>,
     },
     /// CA or client certificate do not make a TLS configuration.
     #[error("TLS towards {host} cannot be set up: {why}; check caSecretRef and clientCertSecretRef")]
@@ -228,9 +236,12 @@ impl From<EngineError> for TaskError {
     }
 }
 
-impl From<Unreadable> for EngineError {
-    fn from(Unreadable { path, source }: Unreadable) -> Self {
-        Self::CredentialsUnreadable { path, source }
+impl From<CredentialsError> for EngineError {
+    fn from(error: CredentialsError) -> Self {
+        match error {
+            CredentialsError::Unreadable { path, source } => Self::CredentialsUnreadable { path, source },
+            CredentialsError::NotForThisHost { server, named } => Self::SecretNotForThisHost { server, named },
+        }
     }
 }
 

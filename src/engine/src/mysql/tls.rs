@@ -1,7 +1,7 @@
 //! TLS options of the driver for MySQL and MariaDB, by the DatabaseServer's `tls.mode`.
 
 use super::error::EngineError;
-use crate::credentials::Unreadable;
+use crate::credentials::CredentialsError;
 use mysql_async::{ClientIdentity, SslOpts};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -35,7 +35,7 @@ pub fn options(target: &DatabaseTarget) -> Result<Option<SslOpts>, EngineError> 
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
-    std::fs::read(path).map_err(|source| Unreadable { path: path.to_owned(), source }.into())
+    std::fs::read(path).map_err(|source| CredentialsError::Unreadable { path: path.to_owned(), source }.into())
 }
 
 /// The certificates to trust in DER, each by itself: one that is none does not keep the others from being used.

@@ -7,7 +7,7 @@ use super::error::EngineError;
 use super::loading_role::{LoadingRole, Owners};
 use super::raw_session::RawSession;
 use super::relay::Relay;
-use super::restore_plan::{self, Facts, Plan};
+use super::restore_plan::{self, PlanInputs, RestorePlan};
 use super::script::Needs;
 use super::startup::Purpose;
 use super::tools::{Access, Tools};
@@ -38,6 +38,7 @@ impl Fetched {
     /// Fetches the archive and reads its table of contents, without a way to any server.
     pub async fn new(request: &LoadRequest<'_>, server_major: i32) -> Result<Self, TaskError> {
         let tools = Tools::find(server_major)?;
+        tools.check("pg_restore").await?;
         let access = Access::none()?;
         let file = access.dir().join("schema");
         request.backup.fetch_schema(&file).await?;
@@ -213,10 +214,10 @@ impl Load<'_> {
         doors: Doors<'_>,
         session: &Session,
         restore_role: &Session,
-    ) -> Result<Plan, EngineError> {
+    ) -> Result<RestorePlan, EngineError> {
         let archive = self.archive();
         let (data, last) = (archive.section(Section::Data).await?, archive.section(Section::PostData).await?);
-        let mut facts = Facts {
+        let mut facts = PlanInputs {
             stand_ins: self.role.stand_ins.clone(),
             roles: self.request.backup.manifest().roles.clone(),
             superuser: self.fetched.needs.superuser_entries.clone(),
@@ -245,7 +246,7 @@ impl Load<'_> {
         doors: Doors<'_>,
         session: &Session,
         restore_role: &Session,
-        plan: &Plan,
+        plan: &RestorePlan,
     ) -> Result<(), EngineError> {
         let archive = self.archive();
         handover::close_schemas(session, self.role, self.owners).await?;

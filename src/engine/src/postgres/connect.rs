@@ -1,12 +1,13 @@
 //! Opens sessions on PostgreSQL: credentials from mounted files, TLS by mode, and the settings of [`super::startup`].
 
-use super::copy_stream::CopyStreamConnect;
+use super::copy_stream::{CleartextAsked, CopyStreamConnect};
 use super::error::{EngineError, words};
 use super::raw_session::RawSession;
 use super::row_buffer::RowBuffer;
 use super::startup::{self, Purpose};
 use super::tls;
 use crate::credentials::Credentials;
+use sennight_core::engine::TlsMode;
 use sennight_protocol::target::DatabaseTarget;
 use std::error::Error as _;
 use std::ops::{Deref, DerefMut};
@@ -128,7 +129,13 @@ pub async fn connect_as(
     let (mut config, tls, user) = config(target, login, database, application_name)?;
     config.options(startup::session_options(purpose, &user));
     let row_buffer = Arc::new(RowBuffer::default());
-    let opened = open(&config, CopyStreamConnect { tls, row_buffer: row_buffer.clone() }, target, database).await?;
+    let opened = open(
+        &config,
+        CopyStreamConnect { tls, row_buffer: row_buffer.clone(), refuse_cleartext: is_unverified(target) },
+        target,
+        database,
+    )
+    .await?;
     prepare(opened, row_buffer, purpose, &user).await
 }
 
@@ -142,7 +149,7 @@ pub async fn open_raw(
 ) -> Result<RawSession, EngineError> {
     let (mut config, tls, user) = config(target, login, database, application_name)?;
     config.options(startup::tool_options(Purpose::Write, settings));
-    let connect = CopyStreamConnect { tls, row_buffer: Arc::default() };
+    let connect = CopyStreamConnect { tls, row_buffer: Arc::default(), refuse_cleartext: is_unverified(target) };
     let first = startup::first_statement();
     let opened = tokio::time::timeout(CONNECT_TIMEOUT, RawSession::open(&config, connect, &first)).await;
     let unreached = |why| EngineError::Unreachable { host: target.host.clone(), port: target.port, why };
@@ -168,7 +175,7 @@ fn config(
     let credentials = match login {
         Login::As(credentials) => credentials,
         Login::Own => {
-            own = Credentials::read(&target.credentials_dir)?;
+            own = Credentials::read(target)?;
             &own
         }
     };
@@ -191,6 +198,11 @@ fn config(
         config.ssl_negotiation(SslNegotiation::Direct);
     }
     Ok((config, tls, credentials.username.clone()))
+}
+
+/// Whether anybody could be at the other end.
+pub(super) fn is_unverified(target: &DatabaseTarget) -> bool {
+    matches!(target.tls.mode, TlsMode::Disable | TlsMode::Require)
 }
 
 fn no_answer() -> String {
@@ -255,6 +267,9 @@ async fn prepare(
 fn refused(target: &DatabaseTarget, database: &str, error: &tokio_postgres::Error) -> EngineError {
     let (host, port, why) = (target.host.clone(), target.port, words(error));
     let Some(code) = error.code() else {
+        if asks_for_cleartext(error) {
+            return EngineError::CleartextRefused { host, port };
+        }
         return if tls_is_to_blame(error) {
             EngineError::TlsRefused { host, port, why }
         } else {
@@ -299,6 +314,13 @@ fn tls_is_to_blame(error: &tokio_postgres::Error) -> bool {
         cause = next.source();
     }
     false
+}
+
+/// Whether [`CopyStreamConnect`] has refused to tell the password.
+fn asks_for_cleartext(error: &tokio_postgres::Error) -> bool {
+    let inside =
+        error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>()).and_then(std::io::Error::get_ref);
+    inside.is_some_and(<dyn std::error::Error + Send + Sync>::is::<CleartextAsked>)
 }
 
 /// Whether the other side closed the connection.

@@ -30,8 +30,8 @@ pub struct CopyStream {
 }
 
 impl CopyStream {
-    fn new(wire: Box<dyn TlsStream + Send + Unpin>, row_buffer: Arc<RowBuffer>) -> Self {
-        let (parser, input) = (Parser::default(), BytesMut::with_capacity(INPUT));
+    fn new(wire: Box<dyn TlsStream + Send + Unpin>, row_buffer: Arc<RowBuffer>, refuse_cleartext: bool) -> Self {
+        let (parser, input) = (Parser { refuse_cleartext, ..Parser::default() }, BytesMut::with_capacity(INPUT));
         Self { wire, row_buffer, parser, input, for_driver: BytesMut::new() }
     }
 
@@ -95,12 +95,25 @@ enum Route {
 struct Parser {
     route: Route,
     left: usize,
+    /// Whoever is at the other end has proven nothing: it is not told the password.
+    refuse_cleartext: bool,
 }
+
+/// The server asks for the password as it is, over a connection on which nobody has proven to be the server.
+#[derive(Debug, thiserror::Error)]
+#[error("the server asks for the password in clear text, over a connection that is not verified")]
+pub struct CleartextAsked;
 
 impl Parser {
     /// Whether this input is too short to go on.
     fn needs_input(&self, input: &[u8]) -> bool {
-        input.len() < if self.left == 0 { HEADER } else { 1 }
+        let needed = match (self.left, input.first()) {
+            // With the kind of authentication that it asks for.
+            (0, Some(b'R')) => HEADER + 4,
+            (0, _) => HEADER,
+            _ => 1,
+        };
+        input.len() < needed
     }
 
     /// Routes all of `input`, unless the row buffer is full (`Pending`).
@@ -115,7 +128,13 @@ impl Parser {
         let mut full = Poll::Ready(());
         while at < input.len() {
             if self.left == 0 {
+                if self.needs_input(&input[at..]) {
+                    break;
+                }
                 let Some(header) = input.get(at..at + HEADER) else { break };
+                if self.refuse_cleartext && input[at..].starts_with(b"R\0\0\0\x08\0\0\0\x03") {
+                    return Err(io::Error::other(CleartextAsked));
+                }
                 full = self.begin(header, row_buffer, for_driver, cx)?;
                 if full.is_pending() {
                     break;
@@ -175,11 +194,14 @@ pub struct CopyStreamConnect {
     pub tls: Option<MakeRustlsConnect>,
     /// Where the rows of COPYs go.
     pub row_buffer: Arc<RowBuffer>,
+    /// Whether a server that asks for the password in clear text is refused.
+    pub refuse_cleartext: bool,
 }
 
 /// A [`BackupStreamConnect`] that knows the host's name.
 pub struct HostConnect {
     row_buffer: Arc<RowBuffer>,
+    refuse_cleartext: bool,
     tls: Option<RustlsConnect>,
 }
 
@@ -196,7 +218,7 @@ impl MakeTlsConnect<Socket> for CopyStreamConnect {
             Some(tls) => Some(MakeTlsConnect::<Buffered>::make_tls_connect(tls, host).map_err(io::Error::other)?),
             None => None,
         };
-        Ok(HostConnect { row_buffer: self.row_buffer.clone(), tls })
+        Ok(HostConnect { row_buffer: self.row_buffer.clone(), refuse_cleartext: self.refuse_cleartext, tls })
     }
 }
 
@@ -212,7 +234,7 @@ impl TlsConnect<Socket> for HostConnect {
                 Some(tls) => Box::new(tls.connect(socket).await?),
                 None => Box::new(WithoutTls(socket)),
             };
-            Ok(CopyStream::new(wire, self.row_buffer))
+            Ok(CopyStream::new(wire, self.row_buffer, self.refuse_cleartext))
         })
     }
 }
@@ -320,6 +342,26 @@ mod tests {
                 }
                 prop_assert_eq!(text, rows.iter().flat_map(|r| format!("{r}\n").into_bytes()).collect::<Vec<_>>());
                 prop_assert_eq!(count, i64::try_from(rows.len()).unwrap());
+            }
+        }
+
+        #[test]
+        fn a_password_in_clear_text_is_refused_and_other_logins_pass(code in 0_u32..13, step in 1_usize..12) {
+            let stream = [message(b'R', &code.to_be_bytes()), message(b'Z', b"I")].concat();
+            let cx = Context::from_waker(Waker::noop());
+            for refuse_cleartext in [false, true] {
+                let mut parser = Parser { refuse_cleartext, ..Parser::default() };
+                let (mut input, mut for_driver) = (BytesMut::new(), BytesMut::new());
+                let row_buffer = RowBuffer::default();
+                let mut refused = false;
+                for some in stream.chunks(step) {
+                    input.extend_from_slice(some);
+                    if !refused && !parser.needs_input(&input) {
+                        refused = parser.read(&mut input, &mut row_buffer.lock(), &mut for_driver, &cx).is_err();
+                    }
+                }
+                prop_assert_eq!(refused, refuse_cleartext && code == 3);
+                prop_assert!(refused || for_driver == stream);
             }
         }
 

@@ -52,6 +52,7 @@ impl PostgresSnapshot {
     pub async fn open(request: &DumpRequest<'_>) -> Result<Self, EngineError> {
         let leader = snapshot::open(request.target, request.application, request.lock_timeout).await?;
         let tools = Tools::find(leader.session.server_major())?;
+        tools.check("pg_dump").await?;
         let sizes = read::sizes(&leader.session, &leader.inventory.tables).await?;
         let data = has_data(&leader.session).await?;
         let ranges = leader.session.server_major() >= RANGES_SINCE;

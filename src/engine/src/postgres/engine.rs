@@ -107,7 +107,7 @@ impl Engine for PostgreSQL {
         let database = DatabaseTarget { credentials_dir, ..task.dump.database.clone() };
         let application = format!("sennight safety-backup {}", task.request_uid);
         let admin = connect(&database, &database.maintenance_database, &application).await?;
-        let reader = Credentials::read(&task.dump.database.credentials_dir).map_err(EngineError::from)?.username;
+        let reader = Credentials::read(&task.dump.database).map_err(EngineError::from)?.username;
         let (name, oid, uid) = (&database.database, task.previous_number.0, &task.request_uid);
         let granted = drop_database::grant_connect(&admin, name, oid, uid, &reader).await;
         admin.close().await;

@@ -1,7 +1,7 @@
 //! Errors of the PostgreSQL engine, classified by what a person would do about them.
 
 use super::plain_text;
-use crate::credentials::Unreadable;
+use crate::credentials::{CredentialsError, not_for_this_host};
 use sennight_protocol::report::TaskError;
 use std::error::Error as _;
 use std::path::PathBuf;
@@ -17,6 +17,24 @@ pub enum EngineError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The password would be read by whoever is at the other end.
+    #[error(
+        "{host}:{port} asks for the password in clear text, and nothing has proven that it is the server: nothing was sent; let pg_hba.conf ask for scram-sha-256, or set tls.mode to VerifyFull"
+    )]
+    CleartextRefused {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// The Secret is for another host, or does not say for which.
+    #[error("{}", not_for_this_host(server, named.as_deref()))]
+    SecretNotForThisHost {
+        /// Where the password would have gone.
+        server: String,
+        /// The hosts that the Secret names.
+        named: Option<String>,
     },
     /// CA or client certificate do not make a TLS configuration.
     #[error("TLS towards {host} cannot be set up: {why}; check caSecretRef and clientCertSecretRef")]
@@ -207,6 +225,30 @@ pub enum EngineError {
         /// The tools' major version.
         major: i32,
     },
+    /// The dump would fill the server's lock table.
+    #[error(
+        "the dump would lock {tables} tables, and the server's lock table has {places} places, {in_use} of them in use: every session on the server would fail; raise max_locks_per_transaction"
+    )]
+    TooManyLocks {
+        /// Tables to lock.
+        tables: usize,
+        /// Places in use.
+        in_use: i64,
+        /// All places.
+        places: i64,
+    },
+    /// The client tools have a hole that is mended in a later minor version.
+    #[error(
+        "{tool} here is {has}, and versions before {needs} have known holes: use a worker image with {needs} or later"
+    )]
+    ToolVulnerable {
+        /// The tool.
+        tool: String,
+        /// Its version.
+        has: String,
+        /// The first version without the holes.
+        needs: String,
+    },
     /// What arrived is not what the server said it had sent.
     #[error("{what} is incomplete: {why}; nothing was kept, another attempt starts anew")]
     Incomplete {
@@ -228,6 +270,8 @@ impl EngineError {
         !matches!(
             self,
             Self::CredentialsUnreadable { .. }
+                | Self::SecretNotForThisHost { .. }
+                | Self::CleartextRefused { .. }
                 | Self::TlsSetup { .. }
                 | Self::TlsRefused { .. }
                 | Self::LoginRefused { .. }
@@ -238,6 +282,7 @@ impl EngineError {
                 | Self::UnsupportedServer { .. }
                 | Self::ToolMissing { .. }
                 | Self::TooManyTables { .. }
+                | Self::ToolVulnerable { .. }
         )
     }
 
@@ -287,9 +332,12 @@ impl From<EngineError> for TaskError {
     }
 }
 
-impl From<Unreadable> for EngineError {
-    fn from(Unreadable { path, source }: Unreadable) -> Self {
-        Self::CredentialsUnreadable { path, source }
+impl From<CredentialsError> for EngineError {
+    fn from(error: CredentialsError) -> Self {
+        match error {
+            CredentialsError::Unreadable { path, source } => Self::CredentialsUnreadable { path, source },
+            CredentialsError::NotForThisHost { server, named } => Self::SecretNotForThisHost { server, named },
+        }
     }
 }
 

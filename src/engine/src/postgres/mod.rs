@@ -6,6 +6,7 @@ mod backup_rows;
 pub mod catalog;
 pub mod compare;
 pub mod connect;
+mod contents;
 mod copy_stream;
 pub mod create;
 mod cutover;

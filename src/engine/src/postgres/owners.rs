@@ -10,7 +10,7 @@ use super::loading_role::Owners;
 pub struct OwnerState {
     /// Name by which statements refer to it.
     pub name: String,
-    /// It is a superuser, may become one, or may make roles.
+    /// It is a superuser, or may become one: before 16 by CREATEROLE.
     pub powerful: bool,
     /// It owns another database, or objects in one.
     pub owns_elsewhere: bool,
@@ -50,7 +50,8 @@ WITH RECURSIVE named AS (
            OR s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND s.objid NOT IN (SELECT oid FROM own))
 SELECT n.name,
        EXISTS (SELECT FROM reach x JOIN pg_catalog.pg_roles r ON r.oid = x.role
-                WHERE x.named = n.oid AND (r.rolsuper OR r.rolcreaterole OR r.rolreplication
+                WHERE x.named = n.oid AND (r.rolsuper OR r.rolreplication
+                   OR r.rolcreaterole AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 160000
                    OR r.rolname::pg_catalog.text IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files',
                          'pg_read_all_data', 'pg_write_all_data', 'pg_signal_backend', 'pg_maintain', 'pg_checkpoint'))),
        EXISTS (SELECT FROM elsewhere e WHERE e.named = n.oid AND e.deptype = 'o'),

@@ -1,9 +1,9 @@
 //! Collects the facts for a preflight, from the maintenance database and without changing anything. The rules over them are
 //! in [`super::preflight_rules`].
 
-use super::archive::entries;
 use super::catalog;
 use super::connect::Session;
+use super::contents::entries;
 use super::create::{is_ours, is_previous};
 use super::database_properties::{self, Properties};
 use super::error::EngineError;

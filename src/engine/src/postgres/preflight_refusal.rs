@@ -19,6 +19,9 @@ pub enum PreflightRefusal {
         "the backup's schema was written by pg_dump {archive}, pg_restore here is {tools}, which cannot read it: use a worker image with the tools of PostgreSQL {archive}"
     )]
     ClientToolsTooOld { archive: i32, tools: i32 },
+    /// The client tools have known holes.
+    #[error("{why}")]
+    ToolVulnerable { why: String },
     /// No client tools for this server.
     #[error("{why}")]
     ClientToolsMissing { why: String },

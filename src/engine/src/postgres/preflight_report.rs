@@ -30,6 +30,11 @@ pub async fn preflight(
     admin.close().await;
     let facts = facts?;
     let mut refused = refusals(&facts);
+    if let Ok(tools) = Tools::find(facts.server_major)
+        && let Err(error @ EngineError::ToolVulnerable { .. }) = tools.check("pg_restore").await
+    {
+        refused.push(PreflightRefusal::ToolVulnerable { why: error.to_string() });
+    }
     if facts.loading_role.is_some() && !facts.in_recovery {
         refused.extend(loading_role_refused(task, application).await?);
     }
@@ -86,7 +91,8 @@ pub async fn facts(
 /// `None` where the archive is too large to fetch, or the installed tools cannot read it; the latter is a refusal by itself.
 async fn contents(backup: &dyn BackupReader, server_major: i32) -> Result<Option<ArchiveContents>, TaskError> {
     let Ok(tools) = Tools::find(server_major) else { return Ok(None) };
-    if backup.manifest().schema.length > ARCHIVE_LIMIT {
+    // Tools with known holes are a refusal by themselves, and read nothing.
+    if backup.manifest().schema.length > ARCHIVE_LIMIT || tools.check("pg_restore").await.is_err() {
         return Ok(None);
     }
     // Without any credentials: the archive comes from a bucket, and nobody knows what reading it may do.

@@ -1,7 +1,7 @@
 //! Decides in whose name each entry of a schema archive is restored, and in which order. The restore role makes only what needs its
 //! rights and runs nothing that a tenant wrote; the loading role makes all the rest.
 
-use super::archive::{Entry, entries};
+use super::contents::{Entry, entries};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// In whose name a run of `pg_restore` works.
@@ -26,7 +26,7 @@ pub struct Run {
 
 /// What the plan rests on.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub struct PlanInputs {
     /// Owners that another role stands in for, with that role.
     pub stand_ins: BTreeMap<String, String>,
     /// All roles that the backup names.
@@ -41,7 +41,7 @@ pub struct Facts {
 
 /// All runs, in the order in which they are carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
+pub struct RestorePlan {
     /// Schemas.
     pub schemas: Vec<Run>,
     /// Extensions and their comments, by the restore role: nothing of the tenant's is there but schemas.
@@ -107,8 +107,8 @@ const AFTER_HOOKS: [&str; 8] = [
 ];
 
 /// Makes the plan. `all` is the archive's table of contents, `data` and `last_section` are those of its second and third section.
-pub fn plan(all: &str, data: &str, last_section: &str, facts: &Facts) -> Plan {
-    let mut plan = Plan::default();
+pub fn plan(all: &str, data: &str, last_section: &str, facts: &PlanInputs) -> RestorePlan {
+    let mut plan = RestorePlan::default();
     let of = |section: &str| -> BTreeSet<u32> { entries(section).map(|entry| entry.number).collect() };
     let (data, last) = (of(data), of(last_section));
     let shells = shells(all);
@@ -165,7 +165,7 @@ pub fn plan(all: &str, data: &str, last_section: &str, facts: &Facts) -> Plan {
     plan
 }
 
-impl Facts {
+impl PlanInputs {
     /// In whose name the owner's objects are made.
     fn creator(&self, text: &str) -> Runner {
         let stand_in = owner(text, &self.roles).and_then(|owner| self.stand_ins.get(owner));
@@ -262,8 +262,8 @@ mod tests {
         entries(CONTENTS).filter(|e| (from..to).contains(&e.number)).flat_map(|e| [e.line, "\n"]).collect()
     }
 
-    fn facts(superuser: bool) -> Facts {
-        Facts {
+    fn facts(superuser: bool) -> PlanInputs {
+        PlanInputs {
             stand_ins: BTreeMap::from([("postgres".to_owned(), "load_1".to_owned())]),
             roles: vec!["acme".to_owned(), "postgres".to_owned()],
             superuser: BTreeSet::from(["FUNCTION crm fast(integer) ".to_owned()]),
@@ -272,7 +272,7 @@ mod tests {
         }
     }
 
-    fn planned(superuser: bool) -> Plan {
+    fn planned(superuser: bool) -> RestorePlan {
         plan(CONTENTS, &some(30, 40), &some(40, 60), &facts(superuser))
     }
 

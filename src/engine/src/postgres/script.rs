@@ -21,13 +21,13 @@ pub struct Script {
     /// Needs found so far.
     pub needs: Needs,
     /// The entry whose statement comes next.
-    entry: Option<Head>,
+    entry: Option<EntryHead>,
     /// What a tenant wrote may look like anything: only lines outside of it are read.
     quoting: Quoting,
 }
 
 /// What an entry is, as the comment before its statement says.
-struct Head {
+struct EntryHead {
     kind: String,
     schema: String,
     name: String,
@@ -57,7 +57,7 @@ impl Script {
                 Found::NotYet => self.entry = Some(head),
                 Found::Anybodys => {}
                 Found::Superusers(words) => {
-                    let Head { kind, schema, name } = head;
+                    let EntryHead { kind, schema, name } = head;
                     self.needs.superuser.push(words);
                     self.needs.superuser_entries.insert(format!("{kind} {schema} {name} "));
                 }
@@ -75,7 +75,7 @@ enum Found {
 }
 
 /// Whether only a superuser may make the entry that begins so.
-fn superusers(Head { kind, name, .. }: &Head, line: &str) -> Found {
+fn superusers(EntryHead { kind, name, .. }: &EntryHead, line: &str) -> Found {
     let found = match kind.as_str() {
         "FUNCTION" | "PROCEDURE" => line.strip_prefix("    LANGUAGE ").map(|rest| {
             let mut words = rest.split(' ');
@@ -103,11 +103,11 @@ fn superusers(Head { kind, name, .. }: &Head, line: &str) -> Found {
 }
 
 /// `f(integer); Type: FUNCTION; Schema: public; Owner: acme`
-fn entry(rest: &str) -> Option<Head> {
+fn entry(rest: &str) -> Option<EntryHead> {
     let (name, rest) = rest.split_once("; Type: ")?;
     let (kind, rest) = rest.split_once("; Schema: ")?;
     let schema = rest.split("; Owner: ").next()?;
-    Some(Head { kind: kind.to_owned(), schema: schema.to_owned(), name: name.to_owned() })
+    Some(EntryHead { kind: kind.to_owned(), schema: schema.to_owned(), name: name.to_owned() })
 }
 
 fn unquoted(name: &str) -> String {

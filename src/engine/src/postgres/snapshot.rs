@@ -56,6 +56,7 @@ async fn take(session: &Session, patience: Duration) -> Result<(Inventory, Strin
     let listed = Inventory::read(session).await?;
     session.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?;
     if let Some(statement) = lock_statement(&listed) {
+        room_for_locks(session, listed.tables.len() + listed.parents.len()).await?;
         lock(session, &statement, patience).await?;
     }
     // LOCK takes no snapshot. This statement does, just before it reads the clock.
@@ -70,6 +71,33 @@ async fn take(session: &Session, patience: Duration) -> Result<(Inventory, Strin
     let micros: i64 = row.try_get(0).map_err(failed)?;
     let taken_at = DateTime::from_timestamp_micros(micros).unwrap_or_default();
     Ok((inventory, row.try_get(1).map_err(failed)?, taken_at))
+}
+
+/// The server's lock table, of which each locked table takes a place: a tenth more than the settings promise is there. When it is
+/// full, every session on the server fails, those of other tenants too.
+const LOCKS: &str = "
+SELECT count(DISTINCT (l.database, l.relation, l.locktype, l.classid, l.objid)),
+       pg_catalog.max(s.each * s.backends * 11 / 10)
+  FROM (SELECT pg_catalog.current_setting('max_locks_per_transaction')::pg_catalog.int8 AS each,
+               pg_catalog.current_setting('max_connections')::pg_catalog.int8 + pg_catalog.current_setting('max_worker_processes')::pg_catalog.int8
+             + pg_catalog.current_setting('max_wal_senders')::pg_catalog.int8 + pg_catalog.current_setting('max_prepared_transactions')::pg_catalog.int8
+             + pg_catalog.current_setting('autovacuum_max_workers')::pg_catalog.int8 + 1 AS backends) s
+  LEFT JOIN pg_catalog.pg_locks l ON true";
+
+/// Refuses before the first lock what would fill the lock table.
+async fn room_for_locks(session: &Session, tables: usize) -> Result<(), EngineError> {
+    let failed = |e| EngineError::query("looking at the server's lock table", e);
+    // Few tables always fit, and need no question.
+    if tables < 1000 {
+        return Ok(());
+    }
+    let row = session.query_one(LOCKS, &[]).await.map_err(failed)?;
+    let (in_use, places): (i64, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+    let wanted = i64::try_from(tables).unwrap_or(i64::MAX);
+    if wanted.saturating_add(in_use) > places {
+        return Err(EngineError::TooManyLocks { tables, in_use, places });
+    }
+    Ok(())
 }
 
 /// The server counts `lock_timeout` anew for each table of one LOCK; a time limit of the statement counts once. None of

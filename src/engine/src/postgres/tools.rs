@@ -1,5 +1,6 @@
 //! Finds and runs pg_dump and pg_restore. Names and passwords go through the environment and private files, never arguments.
 
+use super::connect::is_unverified;
 use super::error::EngineError;
 use super::plain_text;
 use super::startup::{Purpose, tool_options};
@@ -84,6 +85,15 @@ impl Tools {
         Ok(version)
     }
 
+    /// Fails unless the tool has the mends of its major version. Archives come from a bucket, and databases from tenants.
+    pub async fn check(&self, tool: &str) -> Result<(), EngineError> {
+        let version = self.version(tool).await?;
+        match vulnerable(&version) {
+            None => Ok(()),
+            Some(needs) => Err(EngineError::ToolVulnerable { tool: tool.to_owned(), has: version, needs }),
+        }
+    }
+
     /// A command for `tool` that reaches the database of `access` by its environment alone. `pg_restore` wants to be
     /// told that it shall connect: give it `--dbname=` with an empty value.
     pub fn command(&self, tool: &str, access: &Access) -> Command {
@@ -139,7 +149,7 @@ impl Access {
     pub fn to_read(target: &DatabaseTarget, database: &str, application_name: &str) -> Result<Self, EngineError> {
         let mut access = Self::none()?;
         let dir = access.dir.path();
-        let credentials = Credentials::read(&target.credentials_dir)?;
+        let credentials = Credentials::read(target)?;
         let passfile = dir.join("pgpass");
         private_file(&passfile, pgpass(&credentials.password).as_bytes()).map_err(broken)?;
         let mut environment: Vec<(&'static str, OsString)> = vec![
@@ -154,6 +164,10 @@ impl Access {
             ("PGSSLMODE", ssl_mode(target.tls.mode).into()),
             (OPTIONS_VARIABLE, tool_options(Purpose::Read, &[]).into()),
         ];
+        if is_unverified(target) {
+            // libpq from 16 on knows it: whoever asks for a password in clear text gets none.
+            environment.push(("PGREQUIREAUTH", "!password".into()));
+        }
         if matches!(target.tls.mode, TlsMode::VerifyCA | TlsMode::VerifyFull) {
             let roots = target.tls.ca_file.as_ref().map_or_else(system_roots, PathBuf::from);
             environment.push(("PGSSLROOTCERT", roots.into()));
@@ -176,6 +190,19 @@ impl Access {
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
+}
+
+/// The first minor versions without the holes of pg_dump that let an archive run code (CVE-2025-8714, CVE-2025-8715), and without
+/// that of libpq by which a server overwrites the client's memory (CVE-2025-12818).
+const MENDED: [(u32, u32); 6] = [(13, 23), (14, 20), (15, 15), (16, 11), (17, 7), (18, 1)];
+
+/// The version that is needed, if `pg_dump (PostgreSQL) 15.3 (Debian …)` is older.
+fn vulnerable(version: &str) -> Option<String> {
+    let number = version.split_once("(PostgreSQL) ")?.1.split(' ').next()?;
+    let (major, minor) = number.split_once('.')?;
+    let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
+    let (_, needed) = MENDED.iter().find(|(of, _)| *of == major)?;
+    (minor < *needed).then(|| format!("{major}.{needed}"))
 }
 
 fn broken(source: std::io::Error) -> EngineError {
@@ -293,6 +320,17 @@ mod tests {
         assert!(kept.starts_with("begin") && kept.contains("[…]") && kept.ends_with("end"), "{kept}");
         assert_eq!(kept.len(), 2 * STDERR_KEPT + " […] ".len());
         assert_eq!(head_and_tail(&b"short"[..]).await, "short");
+    }
+
+    #[test]
+    fn tools_with_known_holes_are_told_from_mended_ones() {
+        let needed = |number: &str| vulnerable(&format!("pg_restore (PostgreSQL) {number} (Debian {number}-1)"));
+        assert_eq!(needed("15.14").as_deref(), Some("15.15"));
+        assert_eq!(needed("18.0").as_deref(), Some("18.1"));
+        for fine in ["15.15", "15.18", "17.12", "18.6", "19.0", "13.23"] {
+            assert_eq!(needed(fine), None, "{fine}");
+        }
+        assert_eq!(vulnerable("pg_dump of somebody's own"), None);
     }
 
     #[test]
