@@ -30,15 +30,18 @@ pub fn unique(prefix: &str) -> String {
 /// Credential files as the kubelet mounts them.
 pub fn credential_files(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    // The tests' databases are on the loopback.
-    for (name, value) in [("host", LOOPBACK)].iter().chain(files) {
+    for (name, value) in files {
         std::fs::write(dir.path().join(name), value).unwrap();
+    }
+    // The tests' databases are on the loopback.
+    if files.iter().any(|(name, _)| *name == "username") {
+        std::fs::write(dir.path().join("host"), LOOPBACK).unwrap();
     }
     dir
 }
 
 /// What a test's Secret of database credentials says that it is for.
-pub const LOOPBACK: &str = "127.0.0.1 localhost";
+pub const LOOPBACK: &str = "127.0.0.1 127.0.0.2 localhost";
 
 /// A database of the test's own, reached as the superuser over verified TLS.
 pub struct Database {

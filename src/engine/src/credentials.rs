@@ -46,6 +46,7 @@ impl Credentials {
         };
         // The files of a Secret that is not there: that is what is wrong, and not a host.
         let (username, password) = (file(dir, "username")?, file(dir, "password")?);
+        // guard(a_secret_without_a_host_or_for_another_gives_no_password, never): a password goes to a host that its Secret names
         if !named.as_deref().is_some_and(|named| is_for(named, host, port)) {
             let server = format!("{host}:{port}");
             return Err(CredentialsError::NotForThisHost { server, named });

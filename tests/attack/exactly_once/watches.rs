@@ -3,11 +3,14 @@
 
 use super::crash::check;
 use super::gateway::{At, Mood, soon};
-use super::setup::{Mode, Setup, jobs, over};
+use super::setup::{FLAGS, Mode, Setup, jobs, over};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
+use serde_json::json;
 use std::time::{Duration, Instant};
+use testkit::Database;
+use testkit::world::World;
 
 /// Longer than the operator's own pauses.
 const SPELL: Duration = Duration::from_secs(8);
@@ -118,4 +121,33 @@ async fn spell(setup: &mut Setup, name: &str) {
         setup.tend(name).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_an_undo_that_no_watch_has_told_of_keeps_the_previous_database() {
+    let flags = [&FLAGS[..], &["--undo-window=20s"]].concat();
+    let mut setup = Setup::within(World::on_servers("unseen").await, &flags).await;
+    let name = setup.ask(Mode::FullRestore).await;
+    setup.gateway.expect(&name, None);
+    let mut previous = None;
+    let kept = soon(Duration::from_secs(90), async || {
+        let status = setup.tend(&name).await.and_then(|object| object.status);
+        previous = status.and_then(|status| status.previous_database);
+        previous.as_ref().is_some_and(|previous| previous.safety_backup.is_some())
+    })
+    .await;
+    let previous = previous.filter(|_| kept).expect("a previous database with its safety backup");
+    // From here on the operator hears of nothing: its cache has no Undo. What it does about the database it decides by a timer.
+    setup.gateway.set(Mood::Frozen);
+    let fields = json!({"mode": "Undo", "undoOf": {"name": name}, "date": null, "acknowledgeDataLoss": true});
+    setup.world.request(&setup.tenant, "unseen-undo", chrono::Utc::now().date_naive(), fields).await;
+    while chrono::Utc::now() < previous.undo_until + SPELL {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let status = setup.world.get(&name).await.status.unwrap().previous_database.unwrap();
+    let seen = (status.held_by.as_deref(), status.dropping_since);
+    assert_eq!(seen, (Some("unseen-undo"), None), "{:#?}", setup.gateway.writes());
+    let there = format!("SELECT count(*) FROM pg_database WHERE datname = '{}'", previous.name);
+    assert_eq!(Database::existing("postgres").count(&there).await, 1);
+    setup.gateway.set(Mood::Now);
 }

@@ -1,7 +1,8 @@
 //! `prepare` fails without a trace, can be repeated, and takes every name and every row.
 
 use sennight_engine::postgres::create::marker_limit;
-use sennight_engine::postgres::{ident, literal};
+use sennight_engine::postgres::{connect, ident, literal};
+use sennight_protocol::target::DatabaseTarget;
 use sennight_worker::Verdict;
 use std::time::Duration;
 use testkit::postgres::restore::{PostgresRestore, first_data, tamper};
@@ -181,4 +182,41 @@ async fn what_a_role_made_in_a_schema_that_is_not_its_own_comes_back_to_it() {
         assert!(live.is_some());
         assert_eq!(restored, live);
     }
+}
+
+/// What a tenant writes to get into the database that is filled: it gives the role that loads a password of its own.
+const PASSWORD_CHANGED: &str = "
+CREATE FUNCTION public.mine() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
+  IF session_user::text LIKE 'sennight_load_%' THEN
+    EXECUTE format('ALTER ROLE %I PASSWORD ''owned''', session_user);
+    PERFORM pg_sleep(1.5);
+  END IF;
+  RETURN true; END$$;
+CREATE TABLE public.a (i integer CHECK (public.mine())); INSERT INTO public.a VALUES (1);
+CREATE TABLE public.b (i integer CHECK (public.mine())); INSERT INTO public.b VALUES (1);";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i11_a_password_that_the_tenant_gives_the_loading_role_lets_nobody_in() {
+    let restore = PostgresRestore::new("password").await;
+    restore.sql_as("owner", &restore.database, PASSWORD_CHANGED).await;
+    let backup = restore.dump().await;
+    let (task, context) = (restore.restore_task(&backup), restore.context("prepare", "pod"));
+    let name = sennight_engine::postgres::loading_role::name(&restore.uid);
+    let credentials = testkit::credential_files(&[("username", &name), ("password", "owned")]);
+    let target = DatabaseTarget { credentials_dir: testkit::path(credentials.path()), ..restore.target("restore") };
+    let worker = tokio::spawn(async move { sennight_worker::prepare::run(&task, &context).await });
+    let changed = format!("SELECT rolpassword IS NOT NULL FROM pg_authid WHERE rolname = '{name}' AND NOT rolcanlogin");
+    let session = restore.session("super", "postgres").await;
+    let (mut tries, mut owned) = (0, 0);
+    while !worker.is_finished() {
+        if connect(&target, &restore.new_database(), "tenant").await.is_ok() {
+            panic!("the tenant is in the database that is filled, after {tries} tries");
+        }
+        let row = session.query_opt(&changed, &[]).await.unwrap();
+        owned += usize::from(row.is_some_and(|row| row.get(0)));
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    worker.await.unwrap().unwrap();
+    assert!(owned > 3, "in {tries} tries the password was seen to be the tenant's {owned} times");
 }

@@ -132,6 +132,7 @@ impl Parser {
                     break;
                 }
                 let Some(header) = input.get(at..at + HEADER) else { break };
+                // guard(a_password_in_clear_text_is_refused_and_other_logins_pass, never): an unverified server gets no password in clear text
                 if self.refuse_cleartext && input[at..].starts_with(b"R\0\0\0\x08\0\0\0\x03") {
                     return Err(io::Error::other(CleartextAsked));
                 }

@@ -24,6 +24,7 @@ impl OwnerState {
         self.powerful || self.owns_elsewhere
     }
 
+    // guard(only_an_owner_that_is_the_tenants_alone_runs_what_the_tenant_wrote, = false): a role that others use runs nothing of a tenant's
     /// Another role stands in for it: what the tenant wrote would otherwise have rights that are not the tenant's alone. Nobody can
     /// be a member of `pg_database_owner`.
     pub fn stands_apart(&self) -> bool {

@@ -80,6 +80,7 @@ impl Attempt<'_> {
         let new_oid = create::create(&self.admin, &creation, &role, &owners).await?;
         tracing::info!(database = name, oid = new_oid, "created the new database");
         let sessions = Sessions::open(self.request, &role).await?;
+        // guard(servers::i11_a_password_that_the_tenant_gives_the_loading_role_lets_nobody_in, drop): nobody logs in as the loading role
         role.close(&self.admin).await?;
         let load = Load {
             request: self.request,

@@ -172,6 +172,7 @@ impl PlanInputs {
         stand_in.map_or(Runner::Loader, |role| Runner::StandIn(role.clone()))
     }
 
+    // guard(i11_the_restore_role_makes_only_what_needs_its_rights, = Runner::RestoreRole): the restore role gives no grants of a tenant's
     /// In whose name grants on the owner's objects are given. A superuser may give them all, those on extensions' objects too.
     fn granter(&self, text: &str) -> Runner {
         match self.creator(text) {
