@@ -3,7 +3,9 @@
 use sennight_core::engine::TlsMode;
 use sennight_core::profile::TableName;
 use sennight_core::result::Done;
-use sennight_engine::postgres::{EngineError, connect, connect_to_read, ident, literal, sequences, snapshot};
+use sennight_engine::postgres::{
+    EngineError, connect, connect_to_read, ident, literal, sequences, settings_table, snapshot,
+};
 use sennight_protocol::export::{LiveEntity, LiveIdsTask};
 use sennight_protocol::target::DatabaseTarget;
 use sennight_worker::live_ids;
@@ -320,4 +322,16 @@ async fn i11_a_pooler_that_forgets_the_settings_is_refused_before_a_tenants_path
 
     assert_eq!((error.reason(), error.retryable()), ("SettingsIgnored", false), "{error}");
     assert!(error.to_string().contains("search_path") && error.to_string().contains("pooler"), "{error}");
+}
+
+#[tokio::test]
+async fn i11_every_setting_that_a_tenant_may_set_has_a_class() {
+    let session = Database::existing("postgres").session().await;
+    // Names with a point are placeholders, or an extension's.
+    let names = "SELECT name FROM pg_settings WHERE context = 'user' AND name NOT LIKE '%.%' ORDER BY 1";
+    let rows = session.query(names, &[]).await.unwrap();
+    assert!(rows.len() > 100, "{}", rows.len());
+    let unknown: Vec<String> =
+        rows.iter().map(|row| row.get(0)).filter(|name: &String| settings_table::class(name).is_none()).collect();
+    assert!(unknown.is_empty(), "say in settings_table.rs what these decide: {unknown:?}");
 }

@@ -9,7 +9,6 @@ use super::raw_session::RawSession;
 use super::relay::Relay;
 use super::restore_plan::{self, PlanInputs, RestorePlan};
 use super::script::Needs;
-use super::startup::Purpose;
 use super::tools::{Access, Tools};
 use super::{backup_rows, compare, grants_text, handover, hooks, load, swap};
 use crate::restore::LoadRequest;
@@ -85,16 +84,21 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Opens them. The loading role's login can be closed afterwards.
-    pub async fn open(request: &LoadRequest<'_>, role: &LoadingRole) -> Result<Self, EngineError> {
+    /// Opens them. The loading role's login can be closed afterwards. `expressions`: settings that the tenant's expressions read.
+    pub async fn open(
+        request: &LoadRequest<'_>,
+        role: &LoadingRole,
+        expressions: &[(&str, &str)],
+    ) -> Result<Self, EngineError> {
         let (target, name, application) = (&request.task.database, request.database, request.application);
         let login = Login::As(&role.credentials);
         let restore_role = connect(target, name, application).await?;
         let sort = format!("{SORT_KIB}kB");
-        let settings = relayed_settings(restore_role.server_major(), sorts_in(&restore_role).await?, &sort);
+        let mut settings = relayed_settings(restore_role.server_major(), sorts_in(&restore_role).await?, &sort);
+        settings.extend(expressions);
         let rows = backup_rows::connections(request.task, request.backup.manifest());
         Ok(Self {
-            rows: try_join_all((0..rows).map(|_| connect_as(target, login, name, application, Purpose::Write))).await?,
+            rows: try_join_all((0..rows).map(|_| connect_as(target, login, name, application, expressions))).await?,
             relayed: try_join_all((0..relayed(request)).map(|_| open_raw(target, login, name, application, &settings)))
                 .await?,
             restore_role_relayed: open_raw(target, Login::Own, name, application, &[]).await?,
@@ -104,7 +108,7 @@ impl Sessions {
 }
 
 /// Settings of sessions for `pg_restore` beside those of its rights. They wait for their turn, which no timeout may end.
-fn relayed_settings(server_major: i32, sorts_in: i64, sort: &str) -> Vec<(&'static str, &str)> {
+fn relayed_settings(server_major: i32, sorts_in: i64, sort: &str) -> Vec<(&str, &str)> {
     let mut settings =
         vec![("statement_timeout", "0"), ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0")];
     if server_major >= 14 {

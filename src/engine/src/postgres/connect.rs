@@ -106,7 +106,7 @@ impl DerefMut for Session {
 /// Opens a session on `database` (the tenant's own, the maintenance one or a prepared one) with the engine's settings.
 /// It must reach the server itself: a pooler in transaction mode would lose settings and snapshots.
 pub async fn connect(target: &DatabaseTarget, database: &str, application_name: &str) -> Result<Session, EngineError> {
-    connect_as(target, Login::Own, database, application_name, Purpose::Write).await
+    open_session(target, Login::Own, database, application_name, Purpose::Write, &[]).await
 }
 
 /// As [`connect`], to read: its transactions are read-only, and what means a table reads no view.
@@ -115,19 +115,30 @@ pub async fn connect_to_read(
     database: &str,
     application_name: &str,
 ) -> Result<Session, EngineError> {
-    connect_as(target, Login::Own, database, application_name, Purpose::Read).await
+    open_session(target, Login::Own, database, application_name, Purpose::Read, &[]).await
 }
 
-/// As [`connect`], as another role or to read.
+/// As [`connect`], as another role, with more settings.
 pub async fn connect_as(
     target: &DatabaseTarget,
     login: Login<'_>,
     database: &str,
     application_name: &str,
+    settings: &[(&str, &str)],
+) -> Result<Session, EngineError> {
+    open_session(target, login, database, application_name, Purpose::Write, settings).await
+}
+
+async fn open_session(
+    target: &DatabaseTarget,
+    login: Login<'_>,
+    database: &str,
+    application_name: &str,
     purpose: Purpose,
+    settings: &[(&str, &str)],
 ) -> Result<Session, EngineError> {
     let (mut config, tls, user) = config(target, login, database, application_name)?;
-    config.options(startup::session_options(purpose, &user));
+    config.options(startup::session_options(purpose, &user, settings));
     let row_buffer = Arc::new(RowBuffer::default());
     let opened = open(
         &config,

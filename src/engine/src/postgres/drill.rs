@@ -56,7 +56,7 @@ async fn create_and_load(request: &LoadRequest<'_>, admin: &Session) -> Result<(
     let creation =
         Creation { name: request.database, tablespace: "pg_default", facts: &manifest.server, request_uid: uid };
     let oid = create::create(admin, &creation, &role, &owners).await?;
-    let sessions = Sessions::open(request, &role).await?;
+    let sessions = Sessions::open(request, &role, &[]).await?;
     role.close(admin).await?;
     let load = Load { request, fetched: &fetched, role: &role, owners: &owners, live_owner: None };
     tokio::select! {

@@ -47,6 +47,7 @@ pub mod schema;
 pub mod schema_drift;
 pub mod script;
 pub mod sequences;
+pub mod settings_table;
 pub mod snapshot;
 mod startup;
 pub mod swap;

@@ -9,7 +9,6 @@ use super::preflight::{ArchiveContents, gather_facts};
 use super::preflight_facts::PreflightFacts;
 use super::preflight_refusal::PreflightRefusal;
 use super::preflight_rules::{refusals, warnings};
-use super::startup::Purpose;
 use super::tools::{Access, Tools};
 use crate::restore::BackupReader;
 use sennight_core::result::{Preflight, Refusal};
@@ -57,7 +56,7 @@ async fn loading_role_refused(task: &RestoreTask, application: &str) -> Result<O
     loading_role::drop_own(&admin, uid).await?;
     let role = loading_role::make(&admin, uid, &Owners::default(), 1).await?;
     let login = Login::As(&role.credentials);
-    let entered = connect_as(target, login, &target.maintenance_database, application, Purpose::Read).await;
+    let entered = connect_as(target, login, &target.maintenance_database, application, &[]).await;
     let refused = match entered {
         Ok(session) => {
             session.close().await;

@@ -11,7 +11,7 @@ use super::failure::RestoreError;
 use super::loading_role::{self, Owners};
 use super::preflight_facts::PreflightFacts;
 use super::preflight_refusal::PreflightRefusal;
-use super::{ident, owners, preflight_report, preflight_rules, swap};
+use super::{ident, owners, preflight_report, preflight_rules, settings_table, swap};
 use crate::restore::{LoadRequest, Prepared, size_limit};
 use sennight_core::manifest::Manifest;
 use sennight_core::result::DatabaseNumber;
@@ -79,7 +79,8 @@ impl Attempt<'_> {
         let creation = Creation { name, tablespace: &live.tablespace, facts: &manifest.server, request_uid: uid };
         let new_oid = create::create(&self.admin, &creation, &role, &owners).await?;
         tracing::info!(database = name, oid = new_oid, "created the new database");
-        let sessions = Sessions::open(self.request, &role).await?;
+        let had = database_properties::read(&self.admin, live.oid).await?;
+        let sessions = Sessions::open(self.request, &role, &settings_table::of_expressions(&had.settings)).await?;
         // guard(servers::i11_a_password_that_the_tenant_gives_the_loading_role_lets_nobody_in, drop): nobody logs in as the loading role
         role.close(&self.admin).await?;
         let load = Load {

@@ -57,8 +57,9 @@ const ASKED: &[(&str, &str)] =
     &[("search_path", ""), ("row_security", "off"), ("role", "none"), ("extra_float_digits", "3")];
 
 /// The packet's `options` for a session of ours. `user` logs in, and stays who it is.
-pub fn session_options(purpose: Purpose, user: &str) -> String {
-    let settings = [RIGHTS, TEXT, SESSION].concat();
+pub fn session_options(purpose: Purpose, user: &str, more: &[(&str, &str)]) -> String {
+    // Of two with one name the server takes the later.
+    let settings = [RIGHTS, TEXT, SESSION, more].concat();
     // A database may name another user for its sessions, too; a superuser's would become that one's.
     options(settings.iter().copied().chain([("session_authorization", user), read_only(purpose)]))
 }
@@ -165,8 +166,8 @@ mod tests {
     #[test]
     fn every_session_and_tool_begins_with_the_settings_of_rights() {
         let all = [
-            session_options(Purpose::Read, "u"),
-            session_options(Purpose::Write, "u"),
+            session_options(Purpose::Read, "u", &[]),
+            session_options(Purpose::Write, "u", &[("TimeZone", "Asia/Tokyo")]),
             tool_options(Purpose::Read, &[]),
             tool_options(Purpose::Write, &[("maintenance_work_mem", "1kB")]),
         ];
