@@ -7,7 +7,7 @@ use super::error::EngineError;
 use super::loading_role::{LoadingRole, Owners};
 use super::raw_session::RawSession;
 use super::relay::Relay;
-use super::restore_plan::{self, PlanInputs, RestorePlan};
+use super::restore_plan::{self, PlanInputs, RestorePlan, Runner};
 use super::script::Needs;
 use super::tools::{Access, Tools};
 use super::{backup_rows, compare, grants_text, handover, hooks, load, swap};
@@ -188,6 +188,7 @@ impl Load<'_> {
             handover::of_stand_ins(&restore_role, self.role).await?;
         }
         handover::close_public(&restore_role, self.role).await?;
+        archive.run_all(ways.doors(), "pg_restore of comments", &plan.comments).await?;
         archive.run_all(ways.doors(), "pg_restore of what only the restore role may make", &plan.last).await?;
         drop(ways);
         for session in rows.into_iter().chain([restore_role]) {
@@ -240,7 +241,14 @@ impl Load<'_> {
         let plan = restore_plan::plan(contents, &data, &last, &facts);
         archive.run_all(doors, "pg_restore of extensions' configuration", &plan.configuration).await?;
         handover::open_schemas(session, self.role, self.owners).await?;
-        archive.run_all(doors, "pg_restore of the schema", &plan.definitions).await?;
+        handover::open_wrappers(restore_role, self.role, self.owners).await?;
+        for run in plan.definitions.chunks(1) {
+            archive.run_all(doors, "pg_restore of the schema", run).await?;
+            if run.iter().any(|run| run.runner == Runner::RestoreRole) {
+                // It may have made a wrapper.
+                handover::open_wrappers(restore_role, self.role, self.owners).await?;
+            }
+        }
         Ok(plan)
     }
 
@@ -253,13 +261,14 @@ impl Load<'_> {
         plan: &RestorePlan,
     ) -> Result<(), EngineError> {
         let archive = self.archive();
+        archive.run_all(doors, "pg_restore of statistics objects", &plan.statistics).await?;
         handover::close_schemas(session, self.role, self.owners).await?;
+        handover::close_wrappers(restore_role, self.role, self.owners).await?;
         handover::owners_leave_public(restore_role, self.owners).await?;
         archive.run_all(doors, "pg_restore of the schema public", &plan.public).await?;
         if self.live_owner.is_some() {
             archive.run_all(doors, "pg_restore of the grants", &plan.grants).await?;
         }
-        archive.run_all(doors, "pg_restore of statistics objects", &plan.statistics).await?;
         archive.build(doors, session, &plan.before_hooks, self.request.task.parallelism).await
     }
 }

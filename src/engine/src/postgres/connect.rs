@@ -147,7 +147,7 @@ async fn open_session(
         database,
     )
     .await?;
-    prepare(opened, row_buffer, purpose, &user).await
+    prepare(opened, row_buffer, purpose, (&user, settings)).await
 }
 
 /// Opens a session for a client tool, with the settings of the tools and `settings`.
@@ -243,11 +243,11 @@ async fn prepare(
     (client, driver): (Client, Driver),
     row_buffer: Arc<RowBuffer>,
     purpose: Purpose,
-    user: &str,
+    (user, settings): (&str, &[(&str, &str)]),
 ) -> Result<Session, EngineError> {
     let failed = |error| EngineError::query("preparing the session", error);
     let row = client.query_one(&startup::first_statement(), &[]).await.map_err(failed)?;
-    startup::in_force(&row, user)?;
+    startup::in_force(&row, user, settings)?;
     let version: String = row.try_get(0).map_err(failed)?;
     let server_major = version.parse::<i32>().map_or(0, |number| number / 10000);
     if server_major < OLDEST_MAJOR {

@@ -92,6 +92,36 @@ pub async fn close_schemas(session: &Session, role: &LoadingRole, owners: &Owner
     on_schemas(session, role, owners, false).await
 }
 
+async fn on_wrappers(
+    restore_role: &Session,
+    role: &LoadingRole,
+    owners: &Owners,
+    open: bool,
+) -> Result<(), EngineError> {
+    const WRAPPERS: &str = "
+SELECT fdwname::pg_catalog.text FROM pg_catalog.pg_foreign_data_wrapper WHERE pg_catalog.pg_has_role(fdwowner, 'USAGE') ORDER BY 1";
+    let failed = |e| EngineError::query("opening and closing the foreign data wrappers", e);
+    let (grant, to) = if open { ("GRANT", "TO") } else { ("REVOKE", "FROM") };
+    let mut text = String::new();
+    for row in &restore_role.query(WRAPPERS, &[]).await.map_err(failed)? {
+        let wrapper: String = row.try_get(0).map_err(failed)?;
+        let creators = creators(role, owners);
+        let _ = write!(text, "{grant} USAGE ON FOREIGN DATA WRAPPER {} {to} {creators};", ident(&wrapper));
+    }
+    restore_role.batch_execute(&text).await.map_err(failed)
+}
+
+/// Lets every owner make servers of the wrappers that are there: the grant by which it may is loaded later, and an owner whom a
+/// superuser gave a server need not have one.
+pub async fn open_wrappers(restore_role: &Session, role: &LoadingRole, owners: &Owners) -> Result<(), EngineError> {
+    on_wrappers(restore_role, role, owners, true).await
+}
+
+/// Takes that back, before the backup's own grants come.
+pub async fn close_wrappers(restore_role: &Session, role: &LoadingRole, owners: &Owners) -> Result<(), EngineError> {
+    on_wrappers(restore_role, role, owners, false).await
+}
+
 /// Tables and sequences that extensions made, as `schema name`.
 pub async fn tables_of_extensions(session: &Session) -> Result<BTreeSet<String>, EngineError> {
     const TABLES: &str = "

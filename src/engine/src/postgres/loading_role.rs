@@ -73,6 +73,8 @@ pub struct Owners {
     pub members: Vec<String>,
     /// Roles that others use as well, or that may do more: another role stands in for each.
     pub stood_in_for: Vec<String>,
+    /// Those of them that may read what anybody owns: what stands in for one may read all that this restore makes, and no more.
+    pub powerful: Vec<String>,
 }
 
 /// Makes the roles of a request, each with its mark in the same transaction. It may log in, at most `sessions` times at once.
@@ -101,8 +103,14 @@ pub async fn make(
         // The maker of a role may otherwise not act as it, and could not hand over what it owns.
         text.push_str("SET LOCAL createrole_self_grant = 'set, inherit';");
     }
-    for stand_in in stand_ins.values() {
+    let is_powerful = |owner: &String| owners.powerful.contains(owner);
+    let (powerful, others): (Vec<_>, Vec<_>) = stand_ins.iter().partition(|(owner, _)| is_powerful(owner));
+    for (_, stand_in) in &others {
         text.push_str(&role(stand_in, None, &[]));
+    }
+    let all: Vec<&String> = owners.members.iter().chain(others.iter().map(|(_, stand_in)| *stand_in)).collect();
+    for (_, stand_in) in &powerful {
+        text.push_str(&role(stand_in, None, &all));
     }
     text.push_str(&role(&name, Some(&verifier), &members));
     text.push_str("COMMIT");

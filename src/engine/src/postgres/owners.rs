@@ -84,8 +84,9 @@ pub async fn look(
 /// Whom the loading role becomes a member of, and whom another role stands in for.
 pub fn divide(states: &[OwnerState]) -> Owners {
     let names = |some: Vec<&OwnerState>| some.into_iter().map(|state| state.name.clone()).collect();
+    let powerful = names(states.iter().filter(|state| state.powerful).collect());
     let (stood_in_for, members) = states.iter().partition(|state| state.stands_apart());
-    Owners { members: names(members), stood_in_for: names(stood_in_for) }
+    Owners { members: names(members), stood_in_for: names(stood_in_for), powerful }
 }
 
 #[cfg(test)]

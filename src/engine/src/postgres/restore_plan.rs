@@ -56,12 +56,14 @@ pub struct RestorePlan {
     pub public: Vec<Run>,
     /// Grants.
     pub grants: Vec<Run>,
-    /// Statistics objects of owners that others stand in for; the others' are among the indexes.
+    /// Statistics objects, while their owners may still create in every schema.
     pub statistics: Vec<Run>,
     /// Indexes and constraints: what there must be when the hooks run.
     pub before_hooks: String,
     /// Triggers, rules, policies, materialised views' rows, default privileges, publications.
     pub after_hooks: String,
+    /// Comments, by a restore role that is a superuser: it need not own what they are about. Before the first event trigger.
+    pub comments: Vec<Run>,
     /// What nobody but the restore role may make, or would run in its name if it came earlier.
     pub last: Vec<Run>,
 }
@@ -81,7 +83,15 @@ pub const SUPERUSERS_KINDS: [&str; 11] = [
     "TEXT SEARCH TEMPLATE ",
 ];
 
-/// Kinds that set no owner: whoever may change the table may make them.
+/// Kinds whose comments only a superuser may write, beside those.
+const SUPERUSERS_COMMENTS: [&str; 1] = ["LANGUAGE "];
+
+/// Grants without which later entries cannot be made (functions in a language), with the entry that makes what they are about. Where
+/// there is none, an extension made it.
+const EARLY_GRANTS: [(&str, &str); 1] = [("ACL - LANGUAGE ", "PROCEDURAL LANGUAGE - ")];
+
+/// Kinds that set no owner: whoever may change the table may make them. Attaching touches two tables, whose owners may differ: the
+/// loading role is a member of both.
 const WITHOUT_OWNER: [&str; 9] = [
     "CHECK CONSTRAINT ",
     "COMMENT ",
@@ -111,20 +121,31 @@ pub fn plan(all: &str, data: &str, last_section: &str, facts: &PlanInputs) -> Re
     let mut plan = RestorePlan::default();
     let of = |section: &str| -> BTreeSet<u32> { entries(section).map(|entry| entry.number).collect() };
     let (data, last) = (of(data), of(last_section));
-    let shells = shells(all);
+    let early: Vec<(String, Entry<'_>)> =
+        entries(all).filter_map(|entry| Some((early_grant(entry.text)?, entry))).collect();
     for entry in entries(all) {
         let text = entry.text;
-        let superuser = facts.superuser.iter().any(|begin| text.starts_with(begin))
-            || begins_with(text, &SUPERUSERS_KINDS)
-            || (text.starts_with("TYPE ") && shells.iter().any(|shell| text.starts_with(&format!("TYPE {shell}"))));
+        let superuser =
+            facts.superuser.iter().any(|begin| text.starts_with(begin)) || begins_with(text, &SUPERUSERS_KINDS);
         if is_of_public(text) {
             push(&mut plan.public, Runner::RestoreRole, entry);
         } else if text.starts_with("EXTENSION ") || text.starts_with("COMMENT - EXTENSION ") {
             push(&mut plan.extensions, Runner::RestoreRole, entry);
         } else if text.starts_with("SCHEMA - ") {
             push(&mut plan.schemas, facts.creator(text), entry);
+        } else if let Some(of) = early_grant(text) {
+            // With what it is about, see below; an extension's after the extensions.
+            if !entries(all).any(|entry| entry.text.starts_with(&of)) {
+                push(&mut plan.extensions, Runner::RestoreRole, entry);
+            }
         } else if text.starts_with("ACL ") {
             push(&mut plan.grants, facts.granter(text), entry);
+        } else if facts.restore_role_is_superuser
+            && text.starts_with("COMMENT ")
+            && !comments_on(text, &SUPERUSERS_KINDS)
+            && !comments_on(text, &["PUBLICATION "])
+        {
+            push(&mut plan.comments, Runner::RestoreRole, entry);
         } else if data.contains(&entry.number) {
             let of_extension = facts.of_extensions.iter().any(|table| {
                 text.starts_with(&format!("TABLE DATA {table} ")) || text.starts_with(&format!("SEQUENCE SET {table} "))
@@ -135,34 +156,54 @@ pub fn plan(all: &str, data: &str, last_section: &str, facts: &PlanInputs) -> Re
                 push(&mut plan.data, facts.creator(text), entry);
             }
         } else if last.contains(&entry.number) {
-            let stood_in_for = facts.creator(text) != Runner::Loader;
-            // A statement names the role of default privileges, and a publication's owner must be a member: no other can stand in.
-            let named = stood_in_for && begins_with(text, &["DEFAULT ACL ", "PUBLICATION "]);
-            let privileged = superuser || named || comments_on(text, &SUPERUSERS_KINDS);
-            if privileged {
-                push(&mut plan.last, Runner::RestoreRole, entry);
-            } else if text.starts_with("STATISTICS ") && stood_in_for {
-                push(&mut plan.statistics, facts.creator(text), entry);
-            } else if begins_with(text, &AFTER_HOOKS) || comments_on(text, &AFTER_HOOKS) {
-                plan.after_hooks.extend([entry.line, "\n"]);
-            } else {
-                plan.before_hooks.extend([entry.line, "\n"]);
-            }
+            plan.late(entry, superuser, facts);
         } else {
-            let runner = if superuser || comments_on(text, &SUPERUSERS_KINDS) {
-                Runner::RestoreRole
-            } else if begins_with(text, &WITHOUT_OWNER) {
-                plan.definitions.last().map_or(Runner::Loader, |run| match run.runner {
-                    Runner::RestoreRole => Runner::Loader,
-                    ref other => other.clone(),
-                })
-            } else {
-                facts.creator(text)
-            };
-            push(&mut plan.definitions, runner, entry);
+            plan.definition(entry, superuser, facts);
+            for (_, grant) in early.iter().filter(|(of, _)| text.starts_with(of.as_str())) {
+                push(&mut plan.definitions, Runner::RestoreRole, *grant);
+            }
         }
     }
     plan
+}
+
+impl RestorePlan {
+    /// An entry of the archive's last section.
+    fn late(&mut self, entry: Entry<'_>, superuser: bool, facts: &PlanInputs) {
+        let text = entry.text;
+        let stood_in_for = facts.creator(text) != Runner::Loader;
+        // A statement names the role of default privileges, and a publication's owner must be a member: no other can stand in.
+        let named = stood_in_for && begins_with(text, &["DEFAULT ACL ", "PUBLICATION "]);
+        // A comment finds its publication only where that is made: all of them late, if some are.
+        let publication = text.starts_with("PUBLICATION ") || comments_on(text, &["PUBLICATION "]);
+        let privileged = superuser
+            || named
+            || comments_on(text, &SUPERUSERS_KINDS)
+            || (publication && facts.restore_role_is_superuser);
+        if privileged {
+            push(&mut self.last, Runner::RestoreRole, entry);
+        } else if text.starts_with("STATISTICS ") {
+            push(&mut self.statistics, facts.creator(text), entry);
+        } else if begins_with(text, &AFTER_HOOKS) || comments_on(text, &AFTER_HOOKS) {
+            self.after_hooks.extend([entry.line, "\n"]);
+        } else {
+            self.before_hooks.extend([entry.line, "\n"]);
+        }
+    }
+
+    /// A type, function, table, or what is about one.
+    fn definition(&mut self, entry: Entry<'_>, superuser: bool, facts: &PlanInputs) {
+        let text = entry.text;
+        let comment = comments_on(text, &SUPERUSERS_KINDS) || comments_on(text, &SUPERUSERS_COMMENTS);
+        let runner = if superuser || comment {
+            Runner::RestoreRole
+        } else if begins_with(text, &WITHOUT_OWNER) {
+            Runner::Loader
+        } else {
+            facts.creator(text)
+        };
+        push(&mut self.definitions, runner, entry);
+    }
 }
 
 impl PlanInputs {
@@ -180,6 +221,14 @@ impl PlanInputs {
             other => other,
         }
     }
+}
+
+/// How the entry begins that makes what this early grant is about.
+fn early_grant(text: &str) -> Option<String> {
+    EARLY_GRANTS.iter().find_map(|(grant, made)| {
+        let name = text.strip_prefix(grant)?.rsplit_once(' ')?.0;
+        Some(format!("{made}{name} "))
+    })
 }
 
 /// The owner at the end of an entry, if it is one of `roles`.
@@ -205,15 +254,6 @@ fn comments_on(text: &str, kinds: &[&str]) -> bool {
 
 fn is_of_public(text: &str) -> bool {
     ["SCHEMA - public ", "COMMENT - SCHEMA public ", "ACL - SCHEMA public "].iter().any(|begin| text.starts_with(begin))
-}
-
-/// Schema and name of each type that is declared before its functions: a base type, which only a superuser makes.
-fn shells(all: &str) -> BTreeSet<String> {
-    let shell = |entry: Entry<'_>| {
-        let mut words = entry.text.strip_prefix("SHELL TYPE ")?.splitn(3, ' ');
-        Some(format!("{} {} ", words.next()?, words.next()?))
-    };
-    entries(all).filter_map(shell).collect()
 }
 
 /// Adds an entry to the last run if that has the same runner.
@@ -298,8 +338,9 @@ mod tests {
         let definitions = [
             (Runner::Loader, vec![20]),
             (Runner::RestoreRole, vec![21]),
-            (Runner::Loader, vec![22, 23, 24]),
-            (stand_in(), vec![25, 26]),
+            (Runner::Loader, vec![22, 23]),
+            (stand_in(), vec![25]),
+            (Runner::Loader, vec![26]),
             (Runner::RestoreRole, vec![27]),
         ];
         assert_eq!(shown(&plan.definitions), definitions);
@@ -322,7 +363,9 @@ mod tests {
         let plan = planned(true);
         assert_eq!(numbers(&plan.before_hooks), [40, 41, 45]);
         assert_eq!(shown(&plan.statistics), [(stand_in(), vec![42])]);
-        assert_eq!(numbers(&plan.after_hooks), [43, 44, 46, 48, 49]);
+        assert_eq!(numbers(&plan.after_hooks), [43, 46, 48, 49]);
+        assert_eq!(shown(&plan.comments), [(Runner::RestoreRole, vec![24, 44])]);
+        assert_eq!(numbers(&planned(false).after_hooks), [43, 44, 46, 48, 49]);
     }
 
     #[test]
@@ -338,6 +381,7 @@ mod tests {
                 plan.public,
                 plan.grants,
                 plan.statistics,
+                plan.comments,
                 plan.last,
             ];
             let mut all: Vec<u32> = runs.concat().iter().flat_map(|run| numbers(&run.list)).collect();
@@ -350,10 +394,13 @@ mod tests {
     }
 
     #[test]
-    fn a_base_type_is_made_by_whoever_declared_it() {
-        let contents =
-            "1; 1247 1 SHELL TYPE public t acme\n2; 1247 1 TYPE public t acme\n3; 1247 2 TYPE public tt acme\n";
+    fn grants_that_later_entries_need_come_with_what_they_are_about() {
+        let contents = "1; 2612 1 PROCEDURAL LANGUAGE - l postgres\n2; 1255 2 FUNCTION s f() acme\n3; 0 0 COMMENT - LANGUAGE l \n\
+                        4; 0 0 ACL - LANGUAGE l postgres\n5; 0 0 ACL - LANGUAGE plperl postgres\n";
         let plan = plan(contents, "", "", &facts(true));
-        assert_eq!(shown(&plan.definitions), [(Runner::RestoreRole, vec![1, 2]), (Runner::Loader, vec![3])]);
+        assert_eq!(shown(&plan.extensions), [(Runner::RestoreRole, vec![5])]);
+        let definitions = [(Runner::RestoreRole, vec![1, 4]), (Runner::Loader, vec![2])];
+        assert_eq!((shown(&plan.definitions), plan.grants), (definitions.to_vec(), vec![]));
+        assert_eq!(shown(&plan.comments), [(Runner::RestoreRole, vec![3])]);
     }
 }

@@ -93,6 +93,11 @@ fn superusers(EntryHead { kind, name, .. }: &EntryHead, line: &str) -> Found {
             let without = rest.contains(" WITHOUT FUNCTION");
             without.then(|| format!("{name} without a function"))
         }),
+        // A base type, or one that is declared and nothing more: the others say AS what they are.
+        "TYPE" => line.strip_prefix("CREATE TYPE ").map(|rest| {
+            let base = (rest.ends_with(';') || rest.ends_with(" (")) && !rest.contains(" AS ");
+            base.then(|| format!("TYPE {name} with functions of its own"))
+        }),
         _ => return Found::Anybodys,
     };
     match found {
@@ -121,9 +126,7 @@ fn unquoted(name: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_sql_tells_what_the_table_of_contents_does_not() {
-        let sql = "--
+    const SQL: &str = "--
 -- Name: fast(integer); Type: FUNCTION; Schema: public; Owner: acme
 --
 
@@ -171,15 +174,49 @@ CREATE PUBLICATION some WITH (publish = 'insert');
 --
 
 CREATE PUBLICATION every FOR ALL TABLES WITH (publish = 'insert');
+
+
+--
+-- Name: pair; Type: TYPE; Schema: public; Owner: acme
+--
+
+CREATE TYPE public.pair AS (
+	a integer
+);
+
+
+--
+-- Name: label; Type: TYPE; Schema: public; Owner: acme
+--
+
+CREATE TYPE public.label (
+    INTERNALLENGTH = variable,
+
+
+--
+-- Name: none; Type: TYPE; Schema: public; Owner: acme
+--
+
+CREATE TYPE public.\"none\";
 ";
+
+    #[test]
+    fn the_sql_tells_what_the_table_of_contents_does_not() {
         let mut script = Script::default();
-        sql.lines().for_each(|line| script.line(line));
+        SQL.lines().for_each(|line| script.line(line));
         let expected = Needs {
             tablespaces: BTreeSet::from(["odd \"space".to_owned()]),
-            superuser: vec!["FUNCTION fast(integer) in c".to_owned(), "PUBLICATION every of all tables".to_owned()],
+            superuser: vec![
+                "FUNCTION fast(integer) in c".to_owned(),
+                "PUBLICATION every of all tables".to_owned(),
+                "TYPE label with functions of its own".to_owned(),
+                "TYPE none with functions of its own".to_owned(),
+            ],
             superuser_entries: BTreeSet::from([
                 "FUNCTION public fast(integer) ".to_owned(),
                 "PUBLICATION - every ".to_owned(),
+                "TYPE public label ".to_owned(),
+                "TYPE public none ".to_owned(),
             ]),
         };
         assert_eq!(script.needs, expected);

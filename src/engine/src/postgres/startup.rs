@@ -110,7 +110,9 @@ const BEFORE: usize = 4;
 
 /// Refuses a session that did not begin with the packet's settings or is somebody else: a pooler stands in between, or one of
 /// another kind of server.
-pub fn in_force(row: &Row, user: &str) -> Result<(), EngineError> {
+/// `more` are the settings that the packet had beside those of every session: one that they replace is not compared, the server spells
+/// it as it likes.
+pub fn in_force(row: &Row, user: &str, more: &[(&str, &str)]) -> Result<(), EngineError> {
     let failed = |e| EngineError::query("asking the session's settings back", e);
     let found: String = row.try_get(3).map_err(failed)?;
     let wrong = |setting: &str, wanted: &str, found: String| EngineError::SettingsIgnored {
@@ -121,7 +123,8 @@ pub fn in_force(row: &Row, user: &str) -> Result<(), EngineError> {
     if found != user {
         return Err(wrong("current_user", user, found));
     }
-    for (column, (name, value)) in ASKED.iter().enumerate() {
+    let replaced = |name: &str| more.iter().any(|(by, _)| by.eq_ignore_ascii_case(name));
+    for (column, (name, value)) in ASKED.iter().enumerate().filter(|(_, (name, _))| !replaced(name)) {
         let found: String = row.try_get(BEFORE + column).map_err(failed)?;
         // An empty search_path is shown as it was written: with or without quotes.
         if found.trim_matches('"') != *value {
