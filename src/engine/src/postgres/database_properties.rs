@@ -169,10 +169,11 @@ impl Properties {
 
     fn grants_onto(&self, target: &str, present: &Self, opening: Access) -> Vec<String> {
         let database = ident(target);
-        let mut statements = vec![format!(
-            "REVOKE ALL ON DATABASE {database} FROM {} CASCADE",
-            Vec::from_iter(present.grantees()).join(", ")
-        )];
+        // The owner's too: granted anew, they all stand in the order that they had.
+        let mut revoked = present.grantees();
+        revoked.insert(ident(&self.owner));
+        let mut statements =
+            vec![format!("REVOKE ALL ON DATABASE {database} FROM {} CASCADE", Vec::from_iter(revoked).join(", "))];
         for grant in &self.grants {
             if opening == Access::Closed && grant.privilege == "CONNECT" {
                 continue;
@@ -342,6 +343,7 @@ mod tests {
         for wanted in [
             "ALTER DATABASE \"x\" RESET ALL",
             "ALTER DATABASE \"x\" OWNER TO \"acme\"",
+            "REVOKE ALL ON DATABASE \"x\" FROM \"acme\", \"sr\", PUBLIC CASCADE",
             "ALTER ROLE \"gone\" IN DATABASE \"x\" RESET ALL",
             "GRANT CONNECT ON DATABASE \"x\" TO \"app\" WITH GRANT OPTION",
             "ALTER DATABASE \"x\" CONNECTION LIMIT 33",
