@@ -53,7 +53,7 @@ cases: tools-compile ## what the reviews found, as it ends today; SENNIGHT_CASE 
 attack: tools-compile ## the gate under attack: forgeries, weakened policies, crashes; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
 	@tests/cluster/run-tests.sh attack
 
-tenants: tools-compile ## hostile databases through every verb on PostgreSQL 15, 17 and 18; SENNIGHT_CASES chooses fewer, SENNIGHT_CASE one
+tenants: tools-compile ## hostile databases from dump to drill on PostgreSQL 15, 17 and 18; SENNIGHT_CASES chooses fewer, SENNIGHT_CASE one
 	@tests/cluster/run-tests.sh tenants
 
 guards: tools-lint ## take each marked guard (docs/guards.md) away in a copy of the source: its test must fail; half an hour

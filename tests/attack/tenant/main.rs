@@ -1,5 +1,5 @@
 //! Hostile databases: what a tenant wrote runs in nobody's name but the tenant's own (I11). Each database of `hostile.sql` goes
-//! through dump, verify, preflight, prepare, cut-over, live ids, safety backup, undo and drill, by restore roles of several kinds.
+//! through dump, verify, preflight, prepare, cut-over, safety backup, undo and drill, by restore roles of several kinds.
 //! The tenant's code notes in the server's log who runs it. `SENNIGHT_CASES` chooses how many databases.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
